@@ -1,0 +1,66 @@
+/*
+ * config - rappel.conf, the environment and flags, into one checked struct.
+ *
+ * "key = value" lines with [section] headers and # comments. Precedence:
+ * flag, RAPPEL_* environment, file, built-in. An unknown key or a bad value
+ * is an error with file and line; nothing falls back silently. One table
+ * (config.c) lists every key with section, type, range, default and help.
+ */
+#ifndef COMMON_CONFIG_H
+#define COMMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/assert.h"
+#include "common/error.h"
+#include "common/log.h"
+
+struct config {
+	char *database;  /* libpq conninfo or URI; may hold a password */
+	char *dir;       /* the pool's directory: lock, control.sock, pg/ */
+	char *pool_name; /* label in status and views; default the host name */
+	uint32_t workers;            /* 1..1024, default 4 */
+	uint64_t shutdown_grace_us;  /* default 30 s */
+	uint32_t instances_max;      /* active in memory, default 2000 */
+	uint32_t batch_actions_max;  /* entries in one commit, default 2000 */
+	uint64_t batch_bytes_max;    /* default 4 MiB */
+	uint32_t window_max;         /* actions a worker may hold, default 128 */
+	uint64_t heartbeat_us;       /* default 2 s */
+	uint64_t lease_us;           /* default 10 s */
+	uint64_t db_deadline_us;     /* one database operation, default 5 s */
+	uint64_t value_bytes_max;    /* input or result, default 1 MiB */
+	enum log_level log_level;
+};
+
+/* What was given on the command line; NULL fields are not set. */
+struct config_flags {
+	const char *file;     /* -c; NULL: $RAPPEL_CONFIG, else none */
+	const char *database;
+	const char *dir;
+	const char *workers;
+	const char *shutdown_grace;
+	const char *log_level;
+};
+
+/*
+ * Fills *out with defaults, then file, environment (RAPPEL_DATABASE_URL for
+ * database, RAPPEL_<KEY> for the rest) and flags. 0, or -EINVAL/-errno with
+ * err: "FILE:LINE: …". Checks relations (heartbeat ≤ lease/4, …). A password
+ * in flags->database is refused: argv is readable by everybody.
+ */
+int config_load(const struct config_flags *flags, struct config *out,
+                struct error *err) MUST_CHECK;
+void config_fini(struct config *c);
+/* "key = value" of every key, secrets masked, with the origin as comment. */
+void config_print(const struct config *c, FILE *to);
+
+/* "250ms", "30s", "5min", "2h", or a bare number of seconds. */
+int config_duration(const char *text, uint64_t *us_out) MUST_CHECK;
+
+/* Where --dev keeps its pool: $XDG_STATE_HOME/rappel-dev,
+ * ~/.local/state/rappel-dev, or /var/lib/rappel-dev for root. Caller frees. */
+char *config_dev_dir(void);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * log - one event a line on stderr, logfmt, for journald and people.
+ *
+ * Programs log; common/ and engine/ return errors instead. Never blocks the
+ * caller for long: stderr may be a pipe that nobody reads, so a line that
+ * cannot be written at once is dropped and counted.
+ */
+#ifndef COMMON_LOG_H
+#define COMMON_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/*
+ * comp names the process ("supervisor", "flusher", "worker/3"); with
+ * priorities each line begins with "<n>" for journald (set when
+ * $JOURNAL_STREAM is). Call once at start.
+ */
+void log_init(const char *comp, enum log_level level);
+/* -EINVAL for a name that is not error, warning, info or debug. */
+int log_level_parse(const char *name, enum log_level *out);
+bool log_wants(enum log_level level);
+uint64_t log_dropped(void);
+
+/*
+ * A line is "ts=… level=… comp=… msg=…": the format gives event and keys,
+ * as "child ready slot=%u". Control characters in it are escaped, so that one
+ * event stays one line. Cut at 2 KiB.
+ */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
