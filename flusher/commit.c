@@ -1,0 +1,656 @@
+/*
+ * commit - see commit.h.
+ */
+#include "flusher/commit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "flusher/batch.h"
+#include "flusher/claim.h"
+#include "flusher/db.h"
+#include "flusher/flusher.h"
+#include "flusher/lease.h"
+#include "flusher/params.h"
+#include "flusher/sql.h"
+
+#define RETRY_FIRST_US (20 * CLOCK_MS_US)
+#define RETRY_MAX_US CLOCK_SECOND_US
+/* How long ends that somebody's lock holds up wait for the next try. */
+#define ENDS_RETRY_US (200 * CLOCK_MS_US)
+/* Between two looks whether the old backend is gone. */
+#define ASK_US (10 * CLOCK_MS_US)
+#define HALVES_MAX 32U
+
+enum commit_phase {
+	COMMIT_IDLE,
+	COMMIT_SENT,
+	COMMIT_RETRY,     /* refused for no fault of a row; waits */
+	COMMIT_UNKNOWN,   /* the session was lost with it in flight */
+	COMMIT_ASKING,    /* finding out */
+};
+
+struct commit {
+	struct flusher *flusher;
+	struct db *db;
+	enum commit_phase phase;
+	struct batch *filling;
+	struct batch *flying;
+	/* What is left of a batch that is being halved, last first. */
+	struct batch *halves[HALVES_MAX];
+	uint32_t half_count;
+	struct params params;
+	struct buf text;
+	uint64_t sent_us;
+	uint64_t retry_us;
+	int backend_pid; /* that the flying batch went to */
+	bool outage_told;
+	bool ends_held; /* the filling batch holds only ends that were locked */
+	struct event *retry_event;
+	struct event *held_event;
+};
+
+static void commit_send(struct commit *c);
+static void ask_backend(struct commit *c);
+
+static void
+after(struct event *event, uint64_t us)
+{
+	struct timeval tv = { .tv_sec = (time_t)(us / CLOCK_SECOND_US),
+		              .tv_usec = (suseconds_t)(us % CLOCK_SECOND_US) };
+
+	event_add(event, &tv);
+}
+
+/* ---- outcomes ---- */
+
+/* The next part: another half, or what has filled meanwhile. */
+static void
+commit_next(struct commit *c)
+{
+	struct flusher *f = c->flusher;
+
+	c->phase = COMMIT_IDLE;
+	if (c->half_count > 0) {
+		struct batch *done = c->flying;
+
+		c->flying = c->halves[--c->half_count];
+		batch_destroy(&done);
+		commit_send(c);
+		return;
+	}
+	flusher_turn_wanted(f);
+	flusher_drain_step(f);
+}
+
+static bool
+ended_in(const PGresult *r, const struct uuid *id)
+{
+	int rows = PQntuples(r);
+
+	for (int i = 0; i < rows; i++)
+		if (memcmp(PQgetvalue(r, i, 0), id->bytes, 16) == 0)
+			return true;
+	return false;
+}
+
+/* Ends are usually all there: then nothing is compared. */
+static void
+release_ended(struct commit *c, const PGresult *ended)
+{
+	struct flusher *f = c->flusher;
+	uint32_t count = batch_ends(c->flying);
+	bool all = ended != NULL && (uint32_t)PQntuples(ended) == count;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct lease *lease = batch_end(c->flying, i);
+
+		lease->batches--;
+		if (all || (ended != NULL && ended_in(ended, &lease->id))) {
+			f->counters.ended++;
+			lease_remove(f, lease);
+		} else {
+			/* Somebody holds its row: with a later batch. */
+			c->ends_held = true;
+			batch_add_end(f, lease);
+		}
+	}
+}
+
+static void
+commit_done(struct commit *c, const PGresult *ended)
+{
+	struct flusher *f = c->flusher;
+	struct batch *b = c->flying;
+
+	f->counters.commits++;
+	f->counters.commit_us += clock_mono_us() - c->sent_us;
+	f->counters.rows += batch_rows(b);
+	f->counters.entries += batch_entries(b);
+	c->retry_us = 0;
+	for (uint32_t i = 0; i < batch_rows(b); i++) {
+		struct batch_row *row = batch_row(b, i);
+
+		row->lease->batches--;
+		batch_perform(f, row->lease, &row->effects);
+	}
+	if (batch_ends(b) > 0)
+		release_ended(c, ended);
+	batch_clear(b);
+	claim_kick(f);
+	commit_next(c);
+}
+
+static void
+commit_again(struct commit *c, const char *sqlstate, const char *message)
+{
+	if (c->retry_us == 0)
+		log_warning("commit refused, trying again sqlstate=%s "
+		            "reason=\"%s\"",
+		            sqlstate, message);
+	c->retry_us = c->retry_us == 0 ? RETRY_FIRST_US : c->retry_us * 2;
+	if (c->retry_us > RETRY_MAX_US)
+		c->retry_us = RETRY_MAX_US;
+	c->phase = COMMIT_RETRY;
+	after(c->retry_event, c->retry_us);
+}
+
+/* The one row that the server refuses: its instance is set aside. */
+static void
+row_refused(struct commit *c, const char *sqlstate, const char *message)
+{
+	struct flusher *f = c->flusher;
+	struct batch_row *row = batch_row(c->flying, 0);
+	struct lease *lease = row->lease;
+	char reason[512];
+
+	snprintf(reason, sizeof(reason),
+	         "its journal was refused by the server, SQLSTATE %s: %s",
+	         sqlstate, message);
+	log_error("instance blocked reason=\"%s\"", reason);
+	lease->batches--;
+	/* What else travelled here goes with a later batch. */
+	for (uint32_t i = 0; i < batch_ends(c->flying); i++) {
+		struct lease *end = batch_end(c->flying, i);
+
+		end->batches--;
+		if (end != lease)
+			batch_add_end(f, end);
+	}
+	for (uint32_t i = 0; i < batch_commands(c->flying); i++)
+		batch_add_command(f, batch_command(c->flying, i));
+	batch_clear(c->flying);
+	batch_discard(f, lease);
+	claim_block(f, lease, reason);
+	commit_next(c);
+}
+
+static void
+commit_refused(struct commit *c, const struct db_reply *reply)
+{
+	bool data = strncmp(reply->sqlstate, "22", 2) == 0 ||
+	    strncmp(reply->sqlstate, "23", 2) == 0 ||
+	    strncmp(reply->sqlstate, "54", 2) == 0;
+
+	c->flusher->counters.commits_refused++;
+	if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
+		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
+	if (!data || batch_rows(c->flying) == 0) {
+		commit_again(c, reply->sqlstate, reply->message);
+		return;
+	}
+	if (batch_rows(c->flying) == 1) {
+		row_refused(c, reply->sqlstate, reply->message);
+		return;
+	}
+	ASSERT(c->half_count < HALVES_MAX);
+	c->halves[c->half_count] = batch_create();
+	batch_split(c->flying, c->halves[c->half_count]);
+	c->half_count++;
+	commit_send(c);
+}
+
+static void
+commit_reply(void *arg, const struct db_reply *reply)
+{
+	struct commit *c = arg;
+	bool has_rows = batch_rows(c->flying) > 0;
+
+	switch (reply->outcome) {
+	case DB_DONE:
+		commit_done(c, batch_ends(c->flying) > 0 ?
+		                   reply->results[has_rows ? 3 : 2] :
+		                   NULL);
+		break;
+	case DB_ERROR:
+		commit_refused(c, reply);
+		break;
+	case DB_LOST:
+		c->phase = COMMIT_UNKNOWN;
+		c->flusher->counters.commits_unknown++;
+		break;
+	}
+}
+
+/* ---- sending ---- */
+
+static void
+pack_rows(struct commit *c, struct db_call *call)
+{
+	struct params *p = &c->params;
+	struct batch *b = c->flying;
+	uint32_t rows = batch_rows(b);
+
+	params_clear(p);
+	params_array_begin(p, PG_UUID);
+	for (uint32_t i = 0; i < rows; i++)
+		params_add_uuid(p, &batch_row(b, i)->lease->id);
+	params_array_end(p);
+	params_array_begin(p, PG_INT4);
+	for (uint32_t i = 0; i < rows; i++)
+		params_add_int4(p, (int32_t)batch_row(b, i)->seq);
+	params_array_end(p);
+	params_array_begin(p, PG_INT4);
+	for (uint32_t i = 0; i < rows; i++)
+		params_add_int4(p, (int32_t)batch_row(b, i)->count);
+	params_array_end(p);
+	params_array_begin(p, PG_TIMESTAMPTZ);
+	for (uint32_t i = 0; i < rows; i++)
+		params_add_time(p, batch_row(b, i)->at_us);
+	params_array_end(p);
+	params_array_begin(p, PG_JSON);
+	for (uint32_t i = 0; i < rows; i++) {
+		struct batch_row *row = batch_row(b, i);
+
+		buf_add_byte(&row->json, ']');
+		params_add_bytes(p, buf_slice(&row->json));
+		row->json.len--; /* it may be sent again */
+	}
+	params_array_end(p);
+	params_send(p, call, &sql_log_insert);
+}
+
+static void
+add_text_or_null(struct params *p, struct slice text)
+{
+	if (text.data == NULL)
+		params_add_null(p);
+	else
+		params_add_bytes(p, text);
+}
+
+static void
+pack_ends(struct commit *c, struct db_call *call)
+{
+	struct params *p = &c->params;
+	struct batch *b = c->flying;
+	uint32_t count = batch_ends(b);
+	struct end_view *ends = mem_calloc(count, sizeof(*ends));
+	int64_t now = flusher_now_us(c->flusher);
+
+	for (uint32_t i = 0; i < count; i++)
+		instance_end(batch_end(b, i)->engine, &ends[i]);
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_array_begin(p, PG_UUID);
+	for (uint32_t i = 0; i < count; i++)
+		params_add_uuid(p, &batch_end(b, i)->id);
+	params_array_end(p);
+	params_array_begin(p, PG_TEXT);
+	for (uint32_t i = 0; i < count; i++)
+		params_add_bytes(
+		    p, slice_of(instance_status_name(ends[i].status)));
+	params_array_end(p);
+	params_array_begin(p, PG_JSON);
+	for (uint32_t i = 0; i < count; i++) {
+		if (ends[i].output == NULL) {
+			params_add_null(p);
+			continue;
+		}
+		c->text.len = 0;
+		json_write(ends[i].output->s, &c->text);
+		params_add_bytes(p, buf_slice(&c->text));
+	}
+	params_array_end(p);
+	params_array_begin(p, PG_TEXT);
+	for (uint32_t i = 0; i < count; i++)
+		add_text_or_null(p, ends[i].error);
+	params_array_end(p);
+	params_array_begin(p, PG_TEXT);
+	for (uint32_t i = 0; i < count; i++)
+		add_text_or_null(p, ends[i].cause);
+	params_array_end(p);
+	params_array_begin(p, PG_TIMESTAMPTZ);
+	for (uint32_t i = 0; i < count; i++)
+		params_add_time(p, now);
+	params_array_end(p);
+	params_send(p, call, &sql_instances_end);
+	free(ends);
+}
+
+static void
+commit_send(struct commit *c)
+{
+	struct params *p = &c->params;
+	struct batch *b = c->flying;
+	struct db_call *call;
+
+	if (!db_ready(c->db)) {
+		c->phase = COMMIT_RETRY;
+		return; /* writer_ready() goes on */
+	}
+	call = db_call_begin(c->db, commit_reply, c);
+	db_call_plain(call, &db_begin_statement);
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_send(p, call, &sql_fence);
+	if (batch_rows(b) > 0)
+		pack_rows(c, call);
+	if (batch_ends(b) > 0)
+		pack_ends(c, call);
+	if (batch_commands(b) > 0) {
+		params_clear(p);
+		params_array_begin(p, PG_INT8);
+		for (uint32_t i = 0; i < batch_commands(b); i++)
+			params_add_int8(p, batch_command(b, i));
+		params_array_end(p);
+		params_send(p, call, &sql_commands_delete);
+	}
+	db_call_plain(call, &db_commit_statement);
+	c->phase = COMMIT_SENT;
+	c->sent_us = clock_mono_us();
+	c->backend_pid = db_backend_pid(c->db);
+	db_call_send(call);
+}
+
+void
+commit_run(struct flusher *f)
+{
+	struct commit *c = f->commit;
+	struct batch *swap;
+
+	if (c->phase != COMMIT_IDLE || batch_empty(c->filling) ||
+	    !db_ready(c->db))
+		return;
+	if (c->ends_held && batch_rows(c->filling) == 0 &&
+	    f->phase == FLUSHER_WORKING) {
+		/* Nothing else to write: no hurry. */
+		if (!event_pending(c->held_event, EV_TIMEOUT, NULL))
+			after(c->held_event, ENDS_RETRY_US);
+		return;
+	}
+	c->ends_held = false;
+	event_del(c->held_event);
+	swap = c->flying;
+	c->flying = c->filling;
+	c->filling = swap;
+	batch_seal(c->flying);
+	commit_send(c);
+}
+
+static void
+held_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct commit *c = arg;
+
+	(void)fd;
+	(void)what;
+	c->ends_held = false;
+	commit_run(c->flusher);
+}
+
+static void
+retry_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct commit *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->phase == COMMIT_ASKING && db_ready(c->db))
+		ask_backend(c);
+	if (c->phase != COMMIT_RETRY)
+		return;
+	if (batch_empty(c->flying))
+		c->phase = COMMIT_IDLE;
+	else
+		commit_send(c);
+	commit_run(c->flusher);
+}
+
+/* ---- an unknown outcome ---- */
+
+static void
+probe_reply(void *arg, const struct db_reply *reply)
+{
+	struct commit *c = arg;
+
+	if (reply->outcome == DB_LOST) {
+		c->phase = COMMIT_UNKNOWN;
+		return;
+	}
+	if (reply->outcome == DB_ERROR) {
+		after(c->retry_event, ASK_US);
+		return;
+	}
+	if (PQntuples(reply->results[1]) == 0)
+		flusher_exit(c->flusher, EXIT_FENCED,
+		             "the pool's row is gone");
+	/* Without a row the ends say it, one by one: writing an end again
+	 * does nothing. */
+	if (batch_rows(c->flying) == 0 || PQntuples(reply->results[2]) > 0) {
+		log_info("commit outcome found: done rows=%u",
+		         batch_rows(c->flying));
+		commit_done(c, reply->results[3]);
+		return;
+	}
+	log_info("commit outcome found: not done, sending again rows=%u",
+	         batch_rows(c->flying));
+	commit_send(c);
+}
+
+static void
+ask_row(struct commit *c)
+{
+	struct params *p = &c->params;
+	struct db_call *call = db_call_begin(c->db, probe_reply, c);
+	struct uuid none = { { 0 } };
+	struct batch_row *row = batch_rows(c->flying) > 0 ?
+	    batch_row(c->flying, 0) :
+	    NULL;
+
+	db_call_plain(call, &db_begin_statement);
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_send(p, call, &sql_pool_row_lock);
+	params_clear(p);
+	params_uuid(p, row != NULL ? &row->lease->id : &none);
+	params_int4(p, row != NULL ? (int32_t)row->seq : 0);
+	params_send(p, call, &sql_log_probe);
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_array_begin(p, PG_UUID);
+	for (uint32_t i = 0; i < batch_ends(c->flying); i++)
+		params_add_uuid(p, &batch_end(c->flying, i)->id);
+	params_array_end(p);
+	params_send(p, call, &sql_ends_probe);
+	db_call_plain(call, &db_commit_statement);
+	db_call_send(call);
+}
+
+static void
+backend_reply(void *arg, const struct db_reply *reply)
+{
+	struct commit *c = arg;
+
+	if (reply->outcome == DB_LOST) {
+		c->phase = COMMIT_UNKNOWN;
+		return;
+	}
+	/* Still there: it may yet read what we sent. Ask until it is gone. */
+	if (reply->outcome == DB_DONE && db_int64(reply->results[1], 0, 0) == 0)
+		ask_row(c);
+	else
+		after(c->retry_event, ASK_US);
+}
+
+static void
+ask_backend(struct commit *c)
+{
+	struct params *p = &c->params;
+	struct db_call *call = db_call_begin(c->db, backend_reply, c);
+
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_int4(p, c->backend_pid);
+	params_send(p, call, &sql_backends_end);
+	params_send(p, call, &sql_backends_count);
+	db_call_send(call);
+}
+
+/* ---- the session ---- */
+
+static void
+writer_registered(void *arg, const struct db_reply *reply)
+{
+	struct commit *c = arg;
+
+	if (reply->outcome == DB_ERROR) {
+		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0 ||
+		    strcmp(reply->sqlstate, "23503") == 0)
+			flusher_exit(c->flusher, EXIT_FENCED,
+			             reply->message);
+		db_break(c->db, reply->message);
+		return;
+	}
+	if (reply->outcome == DB_LOST)
+		return;
+	switch (c->phase) {
+	case COMMIT_UNKNOWN:
+		c->phase = COMMIT_ASKING;
+		ask_backend(c);
+		break;
+	case COMMIT_RETRY:
+		retry_cb(-1, 0, c);
+		break;
+	case COMMIT_IDLE:
+	case COMMIT_SENT:
+	case COMMIT_ASKING:
+		commit_run(c->flusher);
+		break;
+	}
+}
+
+static void
+writer_ready(void *arg, struct db *db)
+{
+	struct commit *c = arg;
+	struct db_call *call = db_call_begin(db, writer_registered, c);
+
+	if (c->outage_told)
+		log_info("database back session=writer");
+	c->outage_told = false;
+	params_clear(&c->params);
+	params_uuid(&c->params, &c->flusher->incarnation);
+	params_send(&c->params, call, &sql_backend_add);
+	db_call_send(call);
+}
+
+static void
+writer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
+{
+	struct commit *c = arg;
+
+	(void)db;
+	if (!c->outage_told)
+		log_warning("database away, connecting again session=writer "
+		            "sqlstate=%s reason=\"%s\"",
+		            sqlstate, why);
+	c->outage_told = true;
+}
+
+static const struct db_ops writer_ops = { .ready_cb = writer_ready,
+	                                  .lost_cb = writer_lost };
+
+void
+commit_open(struct commit *c)
+{
+	struct flusher *f = c->flusher;
+	struct db_options options = { .conninfo = f->config.database,
+		                      .application_name = "rappel writer",
+		                      .setup = sql_setup,
+		                      .statements = sql_writer_statements,
+		                      .deadline_us =
+		                          f->config.db_deadline_us };
+
+	c->db = db_create(f->base, &options, &writer_ops, c);
+}
+
+/* ---- looking, life ---- */
+
+struct batch *
+commit_filling(struct commit *c)
+{
+	return c->filling;
+}
+
+bool
+commit_quiet(const struct commit *c)
+{
+	return batch_empty(c->filling) && batch_empty(c->flying) &&
+	    c->half_count == 0;
+}
+
+bool
+commit_ready(const struct commit *c)
+{
+	return db_ready(c->db);
+}
+
+bool
+commit_full(const struct flusher *f)
+{
+	const struct batch *b = f->commit->filling;
+
+	return batch_entries(b) >= f->config.batch_actions_max ||
+	    batch_bytes(b) >= f->config.batch_bytes_max;
+}
+
+struct commit *
+commit_create(struct flusher *f)
+{
+	struct commit *c = mem_zalloc(sizeof(*c));
+
+	c->flusher = f;
+	c->filling = batch_create();
+	c->flying = batch_create();
+	params_init(&c->params);
+	c->retry_event = event_new(f->base, -1, 0, retry_cb, c);
+	c->held_event = event_new(f->base, -1, 0, held_cb, c);
+	ASSERT(c->retry_event != NULL && c->held_event != NULL);
+	return c;
+}
+
+void
+commit_destroy(struct commit **cp)
+{
+	struct commit *c = *cp;
+
+	if (c == NULL)
+		return;
+	db_destroy(&c->db);
+	batch_destroy(&c->filling);
+	batch_destroy(&c->flying);
+	while (c->half_count > 0)
+		batch_destroy(&c->halves[--c->half_count]);
+	params_fini(&c->params);
+	buf_fini(&c->text);
+	event_free(c->retry_event);
+	event_free(c->held_event);
+	free(c);
+	*cp = NULL;
+}

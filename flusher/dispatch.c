@@ -1,0 +1,934 @@
+/*
+ * dispatch - see dispatch.h.
+ */
+#include "flusher/dispatch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/value.h"
+#include "flusher/batch.h"
+#include "flusher/claim.h"
+#include "flusher/flusher.h"
+#include "flusher/lease.h"
+#include "flusher/timers.h"
+
+#define SLOTS_MAX 1024U
+#define ROUTE_BUCKETS 256U
+#define QUICK_US 1000U          /* mean run time of what is sent ahead */
+#define WINDOW_TIME_US 20000U   /* of work that a worker may hold */
+#define ABANDON_US CLOCK_SECOND_US
+#define FRAME_SOFT_BYTES (256U << 10) /* then a new frame begins */
+#define ERROR_BYTES_MAX 128U
+#define CAUSE_BYTES_MAX (32U << 10)
+#define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
+
+struct ready {
+	struct lease *lease; /* NULL: forgotten */
+	uint32_t activation;
+	uint32_t attempt;
+};
+
+struct route {
+	SLIST_ENTRY(route) bucket_entry;
+	TAILQ_ENTRY(route) waiting_entry; /* while something is ready */
+	char *name;
+	size_t name_len;
+	/* A ring; cap is a power of two. */
+	struct ready *ring;
+	uint32_t head;
+	uint32_t count;
+	uint32_t cap;
+	uint32_t servers;      /* slots that serve it now */
+	uint64_t unserved_us;  /* since when something waits unserved; or 0 */
+	double run_us;         /* moving mean; < 0: none seen yet */
+	bool waiting;
+};
+
+enum slot_phase { SLOT_EMPTY, SLOT_READY, SLOT_DYING };
+
+struct slot {
+	enum slot_phase phase;
+	uint16_t no;
+	uint32_t spawn;
+	uint32_t window;
+	uint64_t relayed; /* items sent to this spawn */
+	uint64_t front_us; /* when the first flight came to the front */
+	TAILQ_HEAD(slot_flights, flight) flights;
+	uint32_t held;
+	uint32_t slow; /* of those, not quick */
+	struct route **routes;
+	uint32_t route_count;
+	/* The DISPATCH frame being filled. */
+	struct buf items;
+	uint32_t item_count;
+};
+
+struct flight {
+	TAILQ_ENTRY(flight) slot_entry;
+	LIST_ENTRY(flight) lease_entry;
+	struct lease *lease; /* NULL: abandoned */
+	struct slot *slot;   /* NULL: this place is free */
+	struct route *route;
+	uint64_t token;
+	uint64_t ordinal;    /* among the slot's items */
+	uint64_t timeout_us; /* from the front; 0: none */
+	uint64_t kill_us;    /* abandoned: not to run after; 0: not */
+	uint32_t activation;
+	uint32_t attempt;
+	uint32_t next_free;
+	bool quick;
+};
+
+struct dispatch {
+	struct flusher *flusher;
+	struct slot *slots; /* SLOTS_MAX */
+	uint32_t slots_used; /* highest + 1 */
+	uint32_t cursor;
+	SLIST_HEAD(, route) buckets[ROUTE_BUCKETS];
+	TAILQ_HEAD(, route) waiting;
+	struct flight **blocks; /* of FLIGHTS_A_BLOCK each, never moved */
+	uint32_t block_count;
+	uint32_t first_free; /* index + 1; 0: none */
+	uint64_t tokens;     /* given out */
+	uint32_t flights;
+	uint32_t queued;
+	struct event *deadline_event;
+	uint64_t deadline_armed_us; /* 0: not armed */
+};
+
+#define FLIGHTS_A_BLOCK 1024U
+
+/* ---- routes ---- */
+
+static struct route *
+route_find(struct dispatch *d, struct slice name)
+{
+	uint32_t hash = 2166136261U; /* FNV-1a */
+	struct route *route;
+
+	for (size_t i = 0; i < name.len; i++)
+		hash = (hash ^ name.data[i]) * 16777619U;
+	hash %= ROUTE_BUCKETS;
+	SLIST_FOREACH (route, &d->buckets[hash], bucket_entry)
+		if (route->name_len == name.len &&
+		    memcmp(route->name, name.data, name.len) == 0)
+			return route;
+	route = mem_zalloc(sizeof(*route));
+	route->name = mem_strndup(name.data, name.len);
+	route->name_len = name.len;
+	route->run_us = -1;
+	SLIST_INSERT_HEAD(&d->buckets[hash], route, bucket_entry);
+	return route;
+}
+
+static bool
+route_quick(const struct route *route)
+{
+	return route->run_us >= 0 && route->run_us < QUICK_US;
+}
+
+static void
+route_reserve(struct route *route)
+{
+	struct ready *ring;
+	uint32_t cap = route->cap ? route->cap * 2 : 64;
+
+	if (route->count < route->cap)
+		return;
+	ring = mem_calloc(cap, sizeof(*ring));
+	for (uint32_t i = 0; i < route->count; i++)
+		ring[i] = route->ring[(route->head + i) & (route->cap - 1)];
+	free(route->ring);
+	route->ring = ring;
+	route->head = 0;
+	route->cap = cap;
+}
+
+static void
+route_wait(struct dispatch *d, struct route *route)
+{
+	d->queued++;
+	if (!route->waiting) {
+		TAILQ_INSERT_TAIL(&d->waiting, route, waiting_entry);
+		route->waiting = true;
+	}
+	flusher_turn_wanted(d->flusher);
+}
+
+static void
+route_push(struct dispatch *d, struct route *route, const struct ready *ready)
+{
+	route_reserve(route);
+	route->ring[(route->head + route->count) & (route->cap - 1)] = *ready;
+	route->count++;
+	ready->lease->queued++;
+	route_wait(d, route);
+}
+
+/* What comes back from a lost worker goes first. */
+static void
+route_push_front(struct dispatch *d, struct route *route,
+                 const struct ready *ready)
+{
+	route_reserve(route);
+	route->head = (route->head - 1) & (route->cap - 1);
+	route->ring[route->head] = *ready;
+	route->count++;
+	ready->lease->queued++;
+	route_wait(d, route);
+}
+
+static struct ready
+route_pop(struct dispatch *d, struct route *route)
+{
+	struct ready ready = route->ring[route->head];
+
+	route->head = (route->head + 1) & (route->cap - 1);
+	route->count--;
+	d->queued--;
+	if (ready.lease != NULL)
+		ready.lease->queued--;
+	if (route->count == 0) {
+		TAILQ_REMOVE(&d->waiting, route, waiting_entry);
+		route->waiting = false;
+		route->unserved_us = 0;
+	}
+	return ready;
+}
+
+/* ---- flights ---- */
+
+static struct flight *
+flight_at(const struct dispatch *d, uint32_t index)
+{
+	return &d->blocks[index / FLIGHTS_A_BLOCK][index % FLIGHTS_A_BLOCK];
+}
+
+/* A token's low half is the flight's index, its high half a count. */
+static struct flight *
+flight_take(struct dispatch *d)
+{
+	uint32_t index;
+	struct flight *flight;
+
+	if (d->first_free == 0) {
+		uint32_t base = d->block_count * FLIGHTS_A_BLOCK;
+
+		d->blocks = mem_realloc(d->blocks, (d->block_count + 1) *
+		                                       sizeof(*d->blocks));
+		d->blocks[d->block_count++] =
+		    mem_calloc(FLIGHTS_A_BLOCK, sizeof(struct flight));
+		for (uint32_t i = FLIGHTS_A_BLOCK; i-- > 0;) {
+			flight_at(d, base + i)->next_free = d->first_free;
+			d->first_free = base + i + 1;
+		}
+	}
+	index = d->first_free - 1;
+	flight = flight_at(d, index);
+	d->first_free = flight->next_free;
+	d->tokens++;
+	flight->token = d->tokens << 24 | index;
+	d->flights++;
+	return flight;
+}
+
+static struct flight *
+flight_find(const struct dispatch *d, uint64_t token)
+{
+	uint32_t index = (uint32_t)(token & 0xffffff);
+	struct flight *flight;
+
+	if (index >= d->block_count * FLIGHTS_A_BLOCK)
+		return NULL;
+	flight = flight_at(d, index);
+	return flight->slot != NULL && flight->token == token ? flight : NULL;
+}
+
+static void
+flight_free(struct dispatch *d, struct flight *flight, uint64_t now_us)
+{
+	struct slot *slot = flight->slot;
+
+	if (TAILQ_FIRST(&slot->flights) == flight)
+		slot->front_us = now_us;
+	TAILQ_REMOVE(&slot->flights, flight, slot_entry);
+	slot->held--;
+	slot->slow -= !flight->quick;
+	if (flight->lease != NULL)
+		LIST_REMOVE(flight, lease_entry);
+	flight->lease = NULL;
+	flight->slot = NULL;
+	flight->next_free = d->first_free;
+	d->first_free = (uint32_t)(flight->token & 0xffffff) + 1;
+	d->flights--;
+}
+
+/* ---- deadlines: timeouts, and what nobody wants any more ---- */
+
+static void
+deadline_arm(struct dispatch *d, uint64_t at_us)
+{
+	uint64_t now = clock_mono_us();
+	uint64_t wait = at_us > now ? at_us - now : 0;
+	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
+		              .tv_usec = (suseconds_t)(wait %
+		                                       CLOCK_SECOND_US) };
+
+	if (d->deadline_armed_us != 0 && d->deadline_armed_us <= at_us)
+		return;
+	d->deadline_armed_us = at_us;
+	event_add(d->deadline_event, &tv);
+}
+
+/* When the slot's first flight has had its time; 0: never. */
+static uint64_t
+slot_deadline(const struct slot *slot)
+{
+	const struct flight *front = TAILQ_FIRST(&slot->flights);
+
+	if (front == NULL || slot->phase != SLOT_READY)
+		return 0;
+	if (front->lease == NULL)
+		return front->kill_us;
+	return front->timeout_us == 0 ? 0 :
+	                                slot->front_us + front->timeout_us;
+}
+
+static void
+slot_kill(struct flusher *f, struct slot *slot, const char *reason)
+{
+	struct buf *out = link_out(f->link);
+	size_t begun = frame_begin(out, FRAME_KILL, slot->no, slot->spawn);
+
+	value_pack_map(out, 1);
+	value_pack_text(out, "reason");
+	value_pack_text(out, reason);
+	frame_end(out, begun, 0);
+	link_send(f->link);
+	slot->phase = SLOT_DYING;
+}
+
+static void
+apply_failure(struct flusher *f, struct flight *flight, const char *error,
+              const char *cause, uint64_t run_us)
+{
+	struct event event = { .kind = EVENT_FAILED,
+		               .at_us = flusher_now_us(f),
+		               .activation = flight->activation,
+		               .attempt = flight->attempt,
+		               .worker = flight->slot->no,
+		               .run_us = run_us,
+		               .error = slice_of(error),
+		               .cause = slice_of(cause) };
+
+	batch_apply(f, flight->lease, &event);
+}
+
+static void
+slot_overdue(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	struct flusher *f = d->flusher;
+	struct flight *front = TAILQ_FIRST(&slot->flights);
+
+	if (front->lease != NULL) {
+		f->counters.timeouts++;
+		log_info("action timed out action=%s slot=%u after_us=%llu",
+		         front->route->name, slot->no,
+		         (unsigned long long)front->timeout_us);
+		apply_failure(f, front, "States.Timeout",
+		              "the action ran longer than its TimeoutSeconds",
+		              now_us - slot->front_us);
+	}
+	flight_free(d, front, now_us);
+	slot_kill(f, slot, "its action had to end");
+}
+
+static void
+deadline_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct dispatch *d = arg;
+	uint64_t now = clock_mono_us();
+	uint64_t next = 0;
+
+	(void)fd;
+	(void)what;
+	d->deadline_armed_us = 0;
+	for (uint32_t i = 0; i < d->slots_used; i++) {
+		struct slot *slot = &d->slots[i];
+		uint64_t at = slot_deadline(slot);
+
+		if (at != 0 && at <= now)
+			slot_overdue(d, slot, now);
+		else if (at != 0 && (next == 0 || at < next))
+			next = at;
+	}
+	if (next != 0)
+		deadline_arm(d, next);
+}
+
+/* ---- slots ---- */
+
+static void
+slot_serve_none(struct slot *slot)
+{
+	for (uint32_t i = 0; i < slot->route_count; i++)
+		slot->routes[i]->servers--;
+	free(slot->routes);
+	slot->routes = NULL;
+	slot->route_count = 0;
+}
+
+static bool
+slot_serves(const struct slot *slot, const struct route *route)
+{
+	for (uint32_t i = 0; i < slot->route_count; i++)
+		if (slot->routes[i] == route)
+			return true;
+	return false;
+}
+
+static bool
+slot_has_room(const struct flusher *f, const struct slot *slot,
+              const struct route *route)
+{
+	uint32_t window = slot->window;
+
+	if (slot->phase != SLOT_READY)
+		return false;
+	if (!route_quick(route))
+		return slot->held == 0;
+	if (slot->slow > 0)
+		return false;
+	if (window > f->config.window_max)
+		window = f->config.window_max;
+	if (route->run_us * window > WINDOW_TIME_US)
+		window = (uint32_t)(WINDOW_TIME_US / route->run_us);
+	return slot->held < window;
+}
+
+int
+dispatch_hello(struct flusher *f, const struct frame *frame)
+{
+	struct dispatch *d = f->dispatch;
+	struct slice actions, window, name;
+	struct slot *slot;
+
+	if (frame->slot >= SLOTS_MAX || value_type(frame->payload) != VALUE_MAP)
+		return -EPROTO;
+	slot = &d->slots[frame->slot];
+	slot_serve_none(slot);
+	slot->phase = SLOT_READY;
+	slot->spawn = frame->spawn;
+	slot->relayed = 0;
+	slot->window = 1;
+	if (value_get(frame->payload, SLICE_LITERAL("window"), &window) &&
+	    value_type(window) == VALUE_INT && value_item(window).i > 0 &&
+	    value_item(window).i <= 1024)
+		slot->window = (uint32_t)value_item(window).i;
+	if (frame->slot >= d->slots_used)
+		d->slots_used = frame->slot + 1U;
+	if (value_get(frame->payload, SLICE_LITERAL("actions"), &actions) &&
+	    value_type(actions) == VALUE_ARRAY) {
+		slot->routes = mem_calloc(value_count(actions) + 1,
+		                          sizeof(struct route *));
+		for (uint32_t i = 0; value_at(actions, i, &name); i++) {
+			struct route *route;
+
+			if (value_type(name) != VALUE_STR)
+				return -EPROTO;
+			route = route_find(d, value_item(name).bytes);
+			if (slot_serves(slot, route))
+				continue;
+			slot->routes[slot->route_count++] = route;
+			route->servers++;
+			route->unserved_us = 0;
+		}
+	}
+	log_debug("worker ready slot=%u spawn=%u actions=%u", slot->no,
+	          slot->spawn, slot->route_count);
+	flusher_turn_wanted(f);
+	return 0;
+}
+
+static void
+flight_give_back(struct dispatch *d, struct flight *flight, uint64_t now_us)
+{
+	struct ready ready = { flight->lease, flight->activation,
+		               flight->attempt };
+	struct route *route = flight->route;
+
+	flight_free(d, flight, now_us);
+	if (ready.lease != NULL) {
+		d->flusher->counters.recalled++;
+		route_push_front(d, route, &ready);
+	}
+}
+
+int
+dispatch_gone(struct flusher *f, const struct frame *frame)
+{
+	struct dispatch *d = f->dispatch;
+	struct slice reason;
+	struct slot *slot;
+	struct flight *flight;
+	uint64_t now = clock_mono_us();
+	char cause[256];
+	bool blame;
+
+	if (frame->slot >= SLOTS_MAX || value_type(frame->payload) != VALUE_MAP)
+		return -EPROTO;
+	slot = &d->slots[frame->slot];
+	if (slot->phase == SLOT_EMPTY || slot->spawn != frame->spawn)
+		return 0; /* it never said HELLO to us */
+	snprintf(cause, sizeof(cause), "the worker was lost");
+	if (value_get(frame->payload, SLICE_LITERAL("reason"), &reason) &&
+	    value_type(reason) == VALUE_STR)
+		snprintf(cause, sizeof(cause), "the worker was lost: %.*s",
+		         (int)value_item(reason).bytes.len,
+		         (const char *)value_item(reason).bytes.data);
+	/* One that we had killed paid for it already; at a stop of the pool
+	 * nobody does. */
+	blame = slot->phase == SLOT_READY && f->phase == FLUSHER_WORKING;
+	slot->phase = SLOT_EMPTY;
+	slot_serve_none(slot);
+	slot->items.len = 0;
+	slot->item_count = 0;
+	f->counters.workers_lost++;
+
+	flight = TAILQ_FIRST(&slot->flights);
+	if (flight != NULL && blame && flight->ordinal < frame->count) {
+		log_info("action lost with its worker action=%s slot=%u "
+		         "attempt=%u",
+		         flight->route->name, slot->no, flight->attempt);
+		if (flight->lease != NULL)
+			apply_failure(f, flight, "States.TaskFailed", cause,
+			              now - slot->front_us);
+		flight_free(d, flight, now);
+	}
+	/* From the last on, so that they keep their order at the front. */
+	while ((flight = TAILQ_LAST(&slot->flights, slot_flights)) != NULL)
+		flight_give_back(d, flight, now);
+	flusher_drain_step(f);
+	return 0;
+}
+
+/* ---- sending ---- */
+
+static void
+slot_send(struct flusher *f, struct slot *slot)
+{
+	struct buf *out = link_out(f->link);
+	size_t begun;
+
+	if (slot->item_count == 0)
+		return;
+	begun = frame_begin(out, FRAME_DISPATCH, slot->no, slot->spawn);
+	value_pack_array(out, slot->item_count);
+	value_pack_raw(out, buf_slice(&slot->items));
+	frame_end(out, begun, slot->item_count);
+	link_send(f->link);
+	slot->items.len = 0;
+	slot->item_count = 0;
+}
+
+static void
+slot_launch(struct flusher *f, struct slot *slot, struct route *route,
+            const struct ready *ready, const struct action_view *view)
+{
+	struct dispatch *d = f->dispatch;
+	struct flight *flight = flight_take(d);
+	uint64_t now = clock_mono_us();
+
+	flight->lease = ready->lease;
+	flight->slot = slot;
+	flight->route = route;
+	flight->activation = ready->activation;
+	flight->attempt = ready->attempt;
+	flight->timeout_us = view->timeout_us;
+	flight->kill_us = 0;
+	flight->quick = route_quick(route);
+	flight->ordinal = slot->relayed++;
+	if (slot->held == 0)
+		slot->front_us = now;
+	TAILQ_INSERT_TAIL(&slot->flights, flight, slot_entry);
+	LIST_INSERT_HEAD(&ready->lease->flights, flight, lease_entry);
+	slot->held++;
+	slot->slow += !flight->quick;
+	if (flight->timeout_us != 0)
+		deadline_arm(d, slot_deadline(slot) != 0 ?
+		                    slot_deadline(slot) :
+		                    now + flight->timeout_us);
+
+	value_pack_array(&slot->items, 7);
+	value_pack_uint(&slot->items, flight->token);
+	value_pack_bin(&slot->items, ready->lease->id.bytes, 16);
+	value_pack_uint(&slot->items, ready->activation);
+	value_pack_uint(&slot->items, ready->attempt);
+	value_pack_str(&slot->items, route->name, route->name_len);
+	value_pack_uint(&slot->items, view->timeout_us);
+	value_pack_raw(&slot->items, view->input->s);
+	slot->item_count++;
+	f->counters.dispatched++;
+	if (slot->items.len >= FRAME_SOFT_BYTES)
+		slot_send(f, slot);
+}
+
+/* Gives the route's work to slots with room, in turns of a fair share.
+ * False when nobody has room. */
+static void
+route_run(struct flusher *f, struct route *route)
+{
+	struct dispatch *d = f->dispatch;
+	uint32_t full = 0;
+	uint32_t share = route->servers == 0 ? 1 :
+	                                       route->count / route->servers;
+
+	if (share == 0)
+		share = 1;
+	while (route->count > 0 && full < d->slots_used) {
+		struct slot *slot = &d->slots[d->cursor++ % d->slots_used];
+		uint32_t given = 0;
+
+		if (!slot_has_room(f, slot, route) ||
+		    !slot_serves(slot, route)) {
+			full++;
+			continue;
+		}
+		full = 0;
+		while (given < share && route->count > 0 &&
+		       slot_has_room(f, slot, route)) {
+			struct ready ready = route_pop(d, route);
+			struct action_view view;
+
+			/* It may have been abandoned while it waited. */
+			if (ready.lease == NULL ||
+			    !instance_action(ready.lease->engine,
+			                     ready.activation, &view) ||
+			    view.attempt != ready.attempt)
+				continue;
+			slot_launch(f, slot, route, &ready, &view);
+			given++;
+		}
+	}
+}
+
+void
+dispatch_run(struct flusher *f)
+{
+	struct dispatch *d = f->dispatch;
+	struct route *route, *next;
+	uint64_t begun;
+
+	if (TAILQ_EMPTY(&d->waiting) || f->phase != FLUSHER_WORKING)
+		return;
+	begun = clock_mono_us();
+	for (route = TAILQ_FIRST(&d->waiting); route != NULL; route = next) {
+		next = TAILQ_NEXT(route, waiting_entry);
+		if (route->servers > 0)
+			route_run(f, route);
+		else if (route->unserved_us == 0)
+			route->unserved_us = begun;
+	}
+	for (uint32_t i = 0; i < d->slots_used; i++)
+		slot_send(f, &d->slots[i]);
+	f->counters.dispatch_calls++;
+	f->counters.dispatch_us += clock_mono_us() - begun;
+}
+
+void
+dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
+{
+	struct action_view view;
+	struct ready ready;
+	int64_t now;
+
+	if (!instance_action(lease->engine, activation, &view))
+		return;
+	if (view.not_before_us > 0) {
+		now = flusher_now_us(f);
+		if (view.not_before_us > now) {
+			timers_add(f->timers, lease, TIMER_RETRY, activation,
+			           view.not_before_us);
+			return;
+		}
+	}
+	ready = (struct ready){ lease, activation, view.attempt };
+	route_push(f->dispatch, route_find(f->dispatch, view.action), &ready);
+}
+
+void
+dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
+{
+	struct flight *flight, *next;
+	uint64_t kill_us = clock_mono_us() + ABANDON_US;
+
+	for (flight = LIST_FIRST(&lease->flights); flight != NULL;
+	     flight = next) {
+		next = LIST_NEXT(flight, lease_entry);
+		if (flight->activation != activation)
+			continue;
+		LIST_REMOVE(flight, lease_entry);
+		flight->lease = NULL;
+		flight->kill_us = kill_us;
+		deadline_arm(f->dispatch, kill_us);
+	}
+}
+
+void
+dispatch_forget(struct flusher *f, struct lease *lease)
+{
+	struct dispatch *d = f->dispatch;
+	struct flight *flight;
+	struct route *route;
+
+	while ((flight = LIST_FIRST(&lease->flights)) != NULL)
+		dispatch_abandon(f, lease, flight->activation);
+	/* Rare at an end: only a failing sibling leaves any. */
+	if (lease->queued == 0)
+		return;
+	TAILQ_FOREACH (route, &d->waiting, waiting_entry)
+		for (uint32_t i = 0; i < route->count; i++) {
+			struct ready *ready =
+			    &route->ring[(route->head + i) & (route->cap - 1)];
+
+			if (ready->lease == lease)
+				ready->lease = NULL;
+		}
+}
+
+/* ---- completions ---- */
+
+/* A string, cut at a character's end when it is longer than bytes_max. */
+static int
+take_text(struct cursor *c, size_t bytes_max, struct slice *out)
+{
+	struct item item = cursor_next(c);
+
+	if (item.type != VALUE_STR)
+		return -EPROTO;
+	if (item.bytes.len > bytes_max) {
+		item.bytes.len = bytes_max;
+		while (item.bytes.len > 0 &&
+		       (item.bytes.data[item.bytes.len] & 0xc0) == 0x80)
+			item.bytes.len--;
+	}
+	*out = item.bytes;
+	return 0;
+}
+
+static int
+complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
+             uint64_t now_us)
+{
+	struct dispatch *d = f->dispatch;
+	struct event event = { .at_us = flusher_now_us(f) };
+	struct flight *flight;
+	uint64_t token, failed, run_us;
+	uint32_t parts;
+
+	if (cursor_array(c, &parts) < 0 || cursor_uint(c, &token) < 0 ||
+	    cursor_uint(c, &failed) < 0 || cursor_uint(c, &run_us) < 0 ||
+	    failed > 1 || parts != (failed ? 5U : 4U))
+		return -EPROTO;
+	if (failed) {
+		event.kind = EVENT_FAILED;
+		if (take_text(c, ERROR_BYTES_MAX, &event.error) < 0 ||
+		    take_text(c, CAUSE_BYTES_MAX, &event.cause) < 0)
+			return -EPROTO;
+	} else {
+		event.kind = EVENT_SUCCEEDED;
+		event.value = cursor_value(c);
+	}
+	flight = flight_find(d, token);
+	if (flight == NULL || flight->slot != slot) {
+		f->counters.completions_late++;
+		return 0;
+	}
+	flight->route->run_us = flight->route->run_us < 0 ?
+	    (double)run_us :
+	    flight->route->run_us * 0.9 + (double)run_us * 0.1;
+	event.activation = flight->activation;
+	event.attempt = flight->attempt;
+	event.worker = slot->no;
+	event.run_us = run_us;
+	if (flight->lease == NULL) {
+		f->counters.completions_late++;
+	} else {
+		struct error err = { .message = "" };
+
+		if (!failed && event.value.len > 1 &&
+		    value_check(event.value, VALUE_DEPTH_MAX, &err) < 0) {
+			event.kind = EVENT_FAILED;
+			event.value = SLICE_NONE;
+			event.error = SLICE_LITERAL("Rappel.ResultInvalid");
+			event.cause = slice_of(err.message);
+		} else if (event.value.len > f->config.value_bytes_max) {
+			event.kind = EVENT_FAILED;
+			event.value = SLICE_NONE;
+			event.error =
+			    SLICE_LITERAL("States.DataLimitExceeded");
+			event.cause =
+			    SLICE_LITERAL("the result is larger than "
+			                  "value_bytes_max");
+		}
+		batch_apply(f, flight->lease, &event);
+	}
+	flight_free(d, flight, now_us);
+	f->counters.completions++;
+	return 0;
+}
+
+int
+dispatch_completion(struct flusher *f, const struct frame *frame)
+{
+	struct dispatch *d = f->dispatch;
+	struct cursor c = cursor_of(frame->payload);
+	struct slot *slot;
+	uint64_t now = clock_mono_us();
+	uint32_t count;
+	int r;
+
+	if (frame->slot >= SLOTS_MAX || cursor_array(&c, &count) < 0)
+		return -EPROTO;
+	slot = &d->slots[frame->slot];
+	if (slot->phase == SLOT_EMPTY || slot->spawn != frame->spawn)
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		r = complete_one(f, slot, &c, now);
+		if (r < 0)
+			return r;
+	}
+	if (slot_deadline(slot) != 0)
+		deadline_arm(d, slot_deadline(slot));
+	flusher_turn_wanted(f);
+	return 0;
+}
+
+/* ---- looking ---- */
+
+uint32_t
+dispatch_flights(const struct dispatch *d)
+{
+	return d->flights;
+}
+
+uint32_t
+dispatch_queued(const struct dispatch *d)
+{
+	return d->queued;
+}
+
+uint32_t
+dispatch_slots_ready(const struct dispatch *d)
+{
+	uint32_t ready = 0;
+
+	for (uint32_t i = 0; i < d->slots_used; i++)
+		ready += d->slots[i].phase == SLOT_READY;
+	return ready;
+}
+
+void
+dispatch_pack_actions(const struct dispatch *d, struct buf *out)
+{
+	const struct route *route;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
+		SLIST_FOREACH (route, &d->buckets[i], bucket_entry)
+			count += route->servers > 0;
+	value_pack_array(out, count);
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
+		SLIST_FOREACH (route, &d->buckets[i], bucket_entry)
+			if (route->servers > 0)
+				value_pack_str(out, route->name,
+				               route->name_len);
+}
+
+void
+dispatch_explain(struct flusher *f)
+{
+	struct dispatch *d = f->dispatch;
+	struct route *route;
+	uint64_t now = clock_mono_us();
+
+	TAILQ_FOREACH (route, &d->waiting, waiting_entry) {
+		struct lease *leases[256];
+		uint32_t count = 0;
+		char reason[256];
+
+		if (route->servers > 0 || route->unserved_us == 0 ||
+		    now - route->unserved_us < EXPLAIN_AFTER_US)
+			continue;
+		for (uint32_t i = 0; i < route->count && count < 256; i++) {
+			struct lease *lease =
+			    route->ring[(route->head + i) & (route->cap - 1)]
+			        .lease;
+
+			if (lease != NULL && !lease->reason_set) {
+				lease->reason_set = true;
+				leases[count++] = lease;
+			}
+		}
+		if (count == 0)
+			continue;
+		snprintf(reason, sizeof(reason),
+		         "no worker of pool %s serves action \"%s\"",
+		         f->config.pool_name, route->name);
+		claim_set_reason(f, leases, count, reason);
+	}
+}
+
+/* ---- life ---- */
+
+struct dispatch *
+dispatch_create(struct flusher *f)
+{
+	struct dispatch *d = mem_zalloc(sizeof(*d));
+
+	d->flusher = f;
+	d->slots = mem_calloc(SLOTS_MAX, sizeof(struct slot));
+	for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+		d->slots[i].no = (uint16_t)i;
+		TAILQ_INIT(&d->slots[i].flights);
+	}
+	TAILQ_INIT(&d->waiting);
+	d->deadline_event = event_new(f->base, -1, 0, deadline_cb, d);
+	ASSERT(d->deadline_event != NULL);
+	return d;
+}
+
+void
+dispatch_destroy(struct dispatch **dp)
+{
+	struct dispatch *d = *dp;
+	struct route *route;
+
+	if (d == NULL)
+		return;
+	for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+		free(d->slots[i].routes);
+		buf_fini(&d->slots[i].items);
+	}
+	free(d->slots);
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
+		while ((route = SLIST_FIRST(&d->buckets[i])) != NULL) {
+			SLIST_REMOVE_HEAD(&d->buckets[i], bucket_entry);
+			free(route->ring);
+			free(route->name);
+			free(route);
+		}
+	for (uint32_t i = 0; i < d->block_count; i++)
+		free(d->blocks[i]);
+	free(d->blocks);
+	event_free(d->deadline_event);
+	free(d);
+	*dp = NULL;
+}

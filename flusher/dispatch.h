@@ -1,0 +1,57 @@
+/*
+ * dispatch - which worker runs what: ready actions, slots, flights.
+ *
+ * Runs in the flusher. A *route* is an action name with what is ready for it;
+ * a *slot* mirrors a place in the supervisor's child table; a *flight* is one
+ * dispatched attempt. A worker runs what it holds in order, so the oldest
+ * flight of a slot is the one that runs: its timeout counts from when it
+ * came to the front, and it is to blame when the worker dies.
+ *
+ * Quick actions (by the mean of their past) are sent ahead, up to a window;
+ * anything else only to a worker that holds nothing, so that nobody waits
+ * behind it.
+ */
+#ifndef FLUSHER_DISPATCH_H
+#define FLUSHER_DISPATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+#include "common/frame.h"
+
+struct dispatch;
+struct flusher;
+struct lease;
+
+struct dispatch *dispatch_create(struct flusher *f);
+void dispatch_destroy(struct dispatch **d);
+
+/* An attempt may run now: asks the engine what it is and queues it. */
+void dispatch_ready(struct flusher *f, struct lease *lease,
+                    uint32_t activation);
+/* That activation is not wanted any more: a worker that still runs it after
+ * a second is killed. */
+void dispatch_abandon(struct flusher *f, struct lease *lease,
+                      uint32_t activation);
+/* Everything of that lease. */
+void dispatch_forget(struct flusher *f, struct lease *lease);
+
+/* Frames of the supervisor. -EPROTO: the payload is no such thing. */
+int dispatch_hello(struct flusher *f, const struct frame *frame);
+int dispatch_completion(struct flusher *f, const struct frame *frame);
+int dispatch_gone(struct flusher *f, const struct frame *frame);
+
+/* Sends what is ready to whoever has room. At the end of a turn. */
+void dispatch_run(struct flusher *f);
+
+uint32_t dispatch_flights(const struct dispatch *d);
+uint32_t dispatch_queued(const struct dispatch *d);
+/* Packs an array of the action names that some worker serves. */
+void dispatch_pack_actions(const struct dispatch *d, struct buf *out);
+uint32_t dispatch_slots_ready(const struct dispatch *d);
+/* Once a second: shows in SQL which instances wait for an action that no
+ * worker serves. */
+void dispatch_explain(struct flusher *f);
+
+#endif

@@ -1,0 +1,444 @@
+/*
+ * flusher_main - the flusher process: open, connect, start, loop, stop.
+ *
+ * Started by rappeld with one socket to it. It ends by itself: after a
+ * DRAIN, or when the supervisor is gone, after one last flush.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/value.h"
+#include "flusher/batch.h"
+#include "flusher/claim.h"
+#include "flusher/commit.h"
+#include "flusher/dispatch.h"
+#include "flusher/flusher.h"
+#include "flusher/keeper.h"
+#include "flusher/lease.h"
+#include "flusher/status.h"
+#include "flusher/timers.h"
+#include "flusher/versions.h"
+
+#define LAST_FLUSH_US (600 * CLOCK_MS_US)
+#define ORPHAN_FLUSH_US (1500 * CLOCK_MS_US)
+#define STATUS_KEEPALIVE_US (5 * CLOCK_SECOND_US)
+#define EXIT_USAGE 64
+
+/* The process's own parts: one of each, in static storage. */
+static struct flusher flusher;
+static struct event *turn_event;
+static struct event *second_event;
+static struct event *drain_event;
+static struct buf status_last;
+static uint64_t status_sent_us;
+static uint64_t drain_by_us; /* nothing waits longer */
+static bool link_paused;
+
+int64_t
+flusher_now_us(const struct flusher *f)
+{
+	return (int64_t)clock_mono_us() + f->clock_offset_us;
+}
+
+void
+flusher_turn_wanted(struct flusher *f)
+{
+	if (f->wants_turn_end)
+		return;
+	f->wants_turn_end = true;
+	event_active(turn_event, EV_TIMEOUT, 1);
+}
+
+_Noreturn void
+flusher_exit(struct flusher *f, int code, const char *why)
+{
+	(void)f;
+	if (code == EXIT_FENCED)
+		log_error("fenced, this life of the pool ends reason=\"%s\"",
+		          why);
+	else
+		log_error("cannot go on code=%d reason=\"%s\"", code, why);
+	_exit(code);
+}
+
+static void
+status_send(struct flusher *f)
+{
+	struct buf now = BUF_EMPTY;
+	uint64_t at = clock_mono_us();
+
+	if (f->link == NULL)
+		return;
+	status_pack(f, &now);
+	if (now.len != status_last.len ||
+	    memcmp(now.data, status_last.data, now.len) != 0 ||
+	    at - status_sent_us >= STATUS_KEEPALIVE_US) {
+		frame_add(link_out(f->link), FRAME_STATUS, 0, 0,
+		          (uint32_t)status_health(f), buf_slice(&now));
+		link_send(f->link);
+		buf_fini(&status_last);
+		status_last = now;
+		status_sent_us = at;
+		return;
+	}
+	buf_fini(&now);
+}
+
+/* ---- the turn's end ---- */
+
+static void
+turn_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct flusher *f = arg;
+
+	(void)fd;
+	(void)what;
+	f->wants_turn_end = false;
+	if (f->commit == NULL)
+		return;
+	/* The commit first: it is on its way while we dispatch. */
+	commit_run(f);
+	if (f->link == NULL)
+		return;
+	if (keeper_holds(f->keeper))
+		dispatch_run(f);
+	if (commit_full(f) && !link_paused) {
+		link_paused = true;
+		link_pause(f->link);
+	} else if (!commit_full(f) && link_paused) {
+		link_paused = false;
+		link_resume(f->link);
+	}
+}
+
+static void
+second_cb(evutil_socket_t fd, short what, void *arg)
+{
+	static enum flusher_health told = HEALTH_STARTING;
+	struct flusher *f = arg;
+
+	(void)fd;
+	(void)what;
+	if (f->phase == FLUSHER_WORKING)
+		dispatch_explain(f);
+	if (status_health(f) != told && f->phase == FLUSHER_WORKING) {
+		told = status_health(f);
+		if (told == HEALTH_DATABASE_AWAY && !keeper_holds(f->keeper))
+			log_warning("no confirmed heartbeat, dispatching "
+			            "stopped");
+	}
+	status_send(f);
+}
+
+static void
+timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
+          uint32_t activation)
+{
+	struct event event = { .kind = EVENT_FIRED,
+		               .at_us = flusher_now_us(f),
+		               .activation = activation };
+
+	if (kind == TIMER_FIRE)
+		batch_apply(f, lease, &event);
+	else
+		dispatch_ready(f, lease, activation);
+}
+
+void
+flusher_registered(struct flusher *f)
+{
+	if (f->phase == FLUSHER_STARTING)
+		f->phase = FLUSHER_WORKING;
+	commit_open(f->commit);
+	claim_open(f->claim);
+	status_send(f);
+}
+
+/* ---- draining ---- */
+
+static void
+left(struct flusher *f)
+{
+	status_send(f);
+	if (f->link != NULL)
+		link_flush(f->link);
+	event_base_loopbreak(f->base);
+}
+
+static void
+drain_arm(struct flusher *f)
+{
+	uint64_t now = clock_mono_us();
+	uint64_t by = drain_by_us;
+	struct timeval tv;
+
+	/* With nothing running and no database there is nothing to wait
+	 * for but its quick return. */
+	if ((dispatch_flights(f->dispatch) == 0 || f->link == NULL) &&
+	    !commit_ready(f->commit) && by > now + LAST_FLUSH_US)
+		by = drain_by_us = now + LAST_FLUSH_US;
+	by = by > now ? by - now : 0;
+	tv.tv_sec = (time_t)(by / CLOCK_SECOND_US);
+	tv.tv_usec = (suseconds_t)(by % CLOCK_SECOND_US);
+	event_add(drain_event, &tv);
+}
+
+void
+flusher_drain_step(struct flusher *f)
+{
+	if (f->phase != FLUSHER_DRAINING)
+		return;
+	drain_arm(f);
+	if (f->link != NULL && dispatch_flights(f->dispatch) > 0)
+		return;
+	if (!commit_quiet(f->commit)) {
+		flusher_turn_wanted(f);
+		return;
+	}
+	f->phase = FLUSHER_LEAVING;
+	keeper_leave(f, left);
+}
+
+static void
+drain_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct flusher *f = arg;
+
+	(void)fd;
+	(void)what;
+	if (clock_mono_us() < drain_by_us) {
+		flusher_drain_step(f);
+		return;
+	}
+	if (!commit_quiet(f->commit))
+		log_warning("stopping with completions that are not written; "
+		            "their actions will run again");
+	left(f);
+}
+
+static void
+drain(struct flusher *f, uint64_t by_us)
+{
+	if (f->phase == FLUSHER_DRAINING || f->phase == FLUSHER_LEAVING) {
+		if (by_us < drain_by_us)
+			drain_by_us = by_us;
+		if (f->phase == FLUSHER_DRAINING)
+			flusher_drain_step(f);
+		return;
+	}
+	drain_by_us = by_us;
+	if (f->phase == FLUSHER_STARTING) {
+		left(f);
+		return;
+	}
+	f->phase = FLUSHER_DRAINING;
+	claim_stop(f);
+	status_send(f);
+	flusher_drain_step(f);
+}
+
+/* ---- the supervisor ---- */
+
+static int
+frame_cb(void *arg, const struct frame *frame)
+{
+	struct flusher *f = arg;
+	struct error err = { .message = "" };
+	struct slice grace;
+	uint64_t grace_us = 0;
+
+	/* DISPATCH and completions carry values inside three levels. */
+	if (value_check_frame(frame->payload, VALUE_DEPTH_MAX + 8, &err) < 0) {
+		log_error("frame refused type=%s slot=%u reason=\"%s\"",
+		          frame_type_name(frame->type), frame->slot,
+		          err.message);
+		if (frame->type != FRAME_COMPLETION)
+			return -EPROTO;
+		/* The worker's fault: it goes. */
+		frame_add(link_out(f->link), FRAME_KILL, frame->slot,
+		          frame->spawn, 0, SLICE_LITERAL("\x80"));
+		link_send(f->link);
+		return 0;
+	}
+	switch (frame->type) {
+	case FRAME_HELLO:
+		return dispatch_hello(f, frame);
+	case FRAME_COMPLETION:
+		if (dispatch_completion(f, frame) < 0) {
+			log_error("completions refused slot=%u", frame->slot);
+			frame_add(link_out(f->link), FRAME_KILL, frame->slot,
+			          frame->spawn, 0, SLICE_LITERAL("\x80"));
+			link_send(f->link);
+		}
+		flusher_drain_step(f);
+		return 0;
+	case FRAME_GONE:
+		return dispatch_gone(f, frame);
+	case FRAME_UNDELIVERABLE:
+		/* GONE of that spawn gives everything back. */
+		return 0;
+	case FRAME_DRAIN:
+		if (value_get(frame->payload, SLICE_LITERAL("grace_us"),
+		              &grace) &&
+		    value_type(grace) == VALUE_INT && value_item(grace).i > 0)
+			grace_us = (uint64_t)value_item(grace).i;
+		drain(f, clock_mono_us() + grace_us + LAST_FLUSH_US);
+		return 0;
+	case FRAME_DISPATCH:
+	case FRAME_KILL:
+	case FRAME_STATUS:
+	case FRAME_REQUEST:
+	case FRAME_REPLY:
+		break;
+	}
+	return -EPROTO;
+}
+
+static void
+gone_cb(void *arg, int reason, const struct error *err)
+{
+	struct flusher *f = arg;
+
+	if (f->phase != FLUSHER_LEAVING)
+		log_warning("the supervisor is gone, flushing and ending "
+		            "reason=\"%s\"",
+		            err != NULL ? err->message : strerror(-reason));
+	link_destroy(&f->link);
+	drain(f, clock_mono_us() + ORPHAN_FLUSH_US);
+}
+
+static const struct link_ops link_ops = { .frame_cb = frame_cb,
+	                                  .gone_cb = gone_cb };
+
+static void
+hello_send(struct flusher *f)
+{
+	struct buf *out = link_out(f->link);
+	size_t begun = frame_begin(out, FRAME_HELLO, 0, 0);
+
+	value_pack_map(out, 2);
+	value_pack_text(out, "protocol");
+	value_pack_uint(out, PROTOCOL_VERSION);
+	value_pack_text(out, "pid");
+	value_pack_uint(out, (uint64_t)getpid());
+	frame_end(out, begun, 0);
+	link_send(f->link);
+}
+
+/* ---- open, connect, start, loop, stop ---- */
+
+static int
+parse_options(int argc, char **argv, struct config_flags *flags)
+{
+	static const struct option options[] = {
+		{ "fd", required_argument, NULL, 'f' },
+		{ "dir", required_argument, NULL, 'd' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "log-level", required_argument, NULL, 'l' },
+		{ "dev", no_argument, NULL, 'D' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int fd = -1;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		switch (option) {
+		case 'f':
+			fd = atoi(optarg);
+			break;
+		case 'd':
+			flags->dir = optarg;
+			break;
+		case 'c':
+			flags->file = optarg;
+			break;
+		case 'l':
+			flags->log_level = optarg;
+			break;
+		case 'D':
+			break;
+		default:
+			return -1;
+		}
+	}
+	return fd;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct config_flags flags = { .file = NULL };
+	struct flusher *f = &flusher;
+	struct error err = { .message = "" };
+	struct timeval second = { .tv_sec = 1 };
+	int fd = parse_options(argc, argv, &flags);
+
+	log_init("flusher", LOG_LEVEL_INFO);
+	if (fd < 0) {
+		fprintf(stderr, "rappel-flusher is started by rappeld\n");
+		return EXIT_USAGE;
+	}
+	/* It holds the database's password: no core, no ptrace. */
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	if (config_load(&flags, &f->config, &err) < 0)
+		flusher_exit(f, EXIT_CONFIG, err.message);
+	log_init("flusher", f->config.log_level);
+	if (f->config.database == NULL || f->config.database[0] == '\0')
+		flusher_exit(f, EXIT_CONFIG,
+		             "no database is configured: set "
+		             "RAPPEL_DATABASE_URL or database in rappel.conf");
+
+	f->base = event_base_new();
+	ASSERT(f->base != NULL);
+	uuid_random(&f->incarnation);
+	f->clock_offset_us = clock_wall_us() - (int64_t)clock_mono_us();
+	f->phase = FLUSHER_STARTING;
+	turn_event = event_new(f->base, -1, 0, turn_cb, f);
+	second_event = event_new(f->base, -1, EV_PERSIST, second_cb, f);
+	drain_event = event_new(f->base, -1, 0, drain_cb, f);
+	ASSERT(turn_event != NULL && second_event != NULL &&
+	       drain_event != NULL);
+	event_add(second_event, &second);
+
+	f->link = link_create(f->base, fd, PEER_SUPERVISOR, FRAME_BYTES_MAX,
+	                      &link_ops, f);
+	f->leases = leases_create();
+	f->versions = versions_create();
+	f->timers = timers_create(f, timer_due);
+	f->dispatch = dispatch_create(f);
+	f->commit = commit_create(f);
+	f->claim = claim_create(f);
+	hello_send(f);
+	f->keeper = keeper_create(f);
+
+	event_base_dispatch(f->base);
+
+	keeper_destroy(&f->keeper);
+	claim_destroy(&f->claim);
+	commit_destroy(&f->commit);
+	timers_destroy(&f->timers);
+	leases_destroy(&f->leases);
+	dispatch_destroy(&f->dispatch);
+	versions_destroy(&f->versions);
+	link_destroy(&f->link);
+	event_free(turn_event);
+	event_free(second_event);
+	event_free(drain_event);
+	event_base_free(f->base);
+	buf_fini(&status_last);
+	config_fini(&f->config);
+	log_info("flusher ends");
+	return 0;
+}

@@ -1,0 +1,681 @@
+/*
+ * keeper - see keeper.h.
+ */
+#include "flusher/keeper.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "flusher/claim.h"
+#include "flusher/db.h"
+#include "flusher/flusher.h"
+#include "flusher/lease.h"
+#include "flusher/params.h"
+#include "flusher/sql.h"
+#include "schema/migrations.h"
+
+#define LOOK_US (500 * CLOCK_MS_US)
+#define TICK_US (250 * CLOCK_MS_US)
+#define ORPHANS_US (30 * CLOCK_SECOND_US)
+#define PARTITIONS_US (3600 * CLOCK_SECOND_US)
+#define HOST_SIZE 256
+
+/* Another pool, as seen from here. */
+struct other {
+	SLIST_ENTRY(other) entry;
+	struct uuid incarnation;
+	int64_t beat;
+	uint64_t since_us; /* unbroken contact since it last changed */
+	bool seen;
+	bool dead; /* a takeover is wanted */
+	bool end_backends; /* they hold its row: end them first */
+};
+
+enum keeper_phase {
+	KEEPER_CHECKING,
+	KEEPER_ADDING,
+	KEEPER_KEEPING,
+	KEEPER_LEAVING,
+};
+
+struct keeper {
+	struct flusher *flusher;
+	struct db *db;
+	struct params params;
+	enum keeper_phase phase;
+	bool busy;
+	bool registered_once;
+	bool outage_told;
+	bool refusal_told;
+	struct event *tick;
+	uint64_t beat_us;      /* when the last was sent */
+	uint64_t confirmed_us; /* when the last confirmed one was sent */
+	uint64_t look_us;
+	uint64_t orphans_us;
+	uint64_t partitions_us;
+	bool beat_now;
+	bool idle_sent;
+	SLIST_HEAD(, other) others;
+	struct other *taking; /* the takeover in flight */
+	char host[HOST_SIZE];
+	char boot_id[64];
+	void (*left_cb)(struct flusher *f);
+};
+
+static void keeper_step(struct keeper *k);
+
+static void
+fenced_if(struct keeper *k, const struct db_reply *reply)
+{
+	if (reply->outcome == DB_ERROR &&
+	    strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
+		flusher_exit(k->flusher, EXIT_FENCED, reply->message);
+}
+
+/* A refusal that no code expects: said once, tried again by the tick. */
+static void
+refused(struct keeper *k, const struct db_reply *reply, const char *what)
+{
+	fenced_if(k, reply);
+	if (reply->outcome != DB_ERROR)
+		return;
+	if (!k->refusal_told)
+		log_warning("%s refused, trying again sqlstate=%s "
+		            "reason=\"%s\"",
+		            what, reply->sqlstate, reply->message);
+	k->refusal_told = true;
+}
+
+/* ---- heartbeat ---- */
+
+static void
+beat_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	struct flusher *f = k->flusher;
+	uint64_t now = clock_mono_us();
+	const PGresult *r;
+
+	k->busy = false;
+	refused(k, reply, "heartbeat");
+	if (reply->outcome == DB_DONE) {
+		r = reply->results[2];
+		if (PQntuples(r) == 0)
+			flusher_exit(f, EXIT_FENCED,
+			             "the pool's heartbeat row is gone");
+		/* Half of the round trip is a good enough guess. */
+		f->clock_offset_us = params_time_us(db_int64(r, 0, 0)) -
+		    (int64_t)(k->beat_us + (now - k->beat_us) / 2);
+		k->confirmed_us = k->beat_us;
+		k->refusal_told = false;
+		flusher_turn_wanted(f);
+	}
+	keeper_step(k);
+}
+
+static void
+beat_send(struct keeper *k)
+{
+	struct flusher *f = k->flusher;
+	struct db_call *call = db_call_begin(k->db, beat_reply, k);
+	struct params *p = &k->params;
+
+	k->beat_now = false;
+	k->idle_sent = claim_idle(f->claim);
+	db_call_plain(call, &db_begin_statement);
+	params_clear(p);
+	params_uuid(p, &f->incarnation);
+	params_send(p, call, &sql_fence);
+	params_bool(p, k->idle_sent);
+	params_send(p, call, &sql_heartbeat);
+	db_call_plain(call, &db_commit_statement);
+	k->busy = true;
+	k->beat_us = clock_mono_us();
+	db_call_send(call);
+}
+
+/* ---- other pools ---- */
+
+static struct other *
+other_find(struct keeper *k, const struct uuid *incarnation)
+{
+	struct other *o;
+
+	SLIST_FOREACH (o, &k->others, entry)
+		if (uuid_equal(&o->incarnation, incarnation))
+			return o;
+	o = mem_zalloc(sizeof(*o));
+	o->incarnation = *incarnation;
+	o->beat = -1;
+	SLIST_INSERT_HEAD(&k->others, o, entry);
+	return o;
+}
+
+static void
+others_forget(struct keeper *k, bool all)
+{
+	struct other *o, *next;
+
+	for (o = SLIST_FIRST(&k->others); o != NULL; o = next) {
+		next = SLIST_NEXT(o, entry);
+		if (!all && o->seen)
+			continue;
+		SLIST_REMOVE(&k->others, o, other, entry);
+		free(o);
+	}
+}
+
+static void
+look_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	uint64_t now = clock_mono_us();
+	struct other *o;
+
+	k->busy = false;
+	refused(k, reply, "look at other pools");
+	if (reply->outcome != DB_DONE) {
+		keeper_step(k);
+		return;
+	}
+	SLIST_FOREACH (o, &k->others, entry)
+		o->seen = false;
+	for (int i = 0; i < PQntuples(reply->results[0]); i++) {
+		const PGresult *r = reply->results[0];
+		struct uuid incarnation;
+
+		memcpy(incarnation.bytes, PQgetvalue(r, i, 0), 16);
+		o = other_find(k, &incarnation);
+		o->seen = true;
+		if (db_int64(r, i, 1) != o->beat) {
+			o->beat = db_int64(r, i, 1);
+			o->since_us = now;
+		}
+		if (db_bool(r, i, 2) ||
+		    now - o->since_us >= k->flusher->config.lease_us)
+			o->dead = true;
+	}
+	others_forget(k, false);
+	keeper_step(k);
+}
+
+static void
+look_send(struct keeper *k)
+{
+	struct flusher *f = k->flusher;
+	struct db_call *call = db_call_begin(k->db, look_reply, k);
+	struct params *p = &k->params;
+
+	params_clear(p);
+	params_uuid(p, &f->incarnation);
+	params_text(p, slice_of(k->host));
+	params_text(p, slice_of(k->boot_id));
+	params_text(p, slice_of(f->config.dir));
+	params_send(p, call, &sql_pools_read);
+	k->busy = true;
+	k->look_us = clock_mono_us();
+	db_call_send(call);
+}
+
+static void
+takeover_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	struct other *o = k->taking;
+	char text[UUID_TEXT_SIZE];
+
+	k->busy = false;
+	k->taking = NULL;
+	fenced_if(k, reply);
+	uuid_text(&o->incarnation, text);
+	if (reply->outcome == DB_DONE) {
+		k->flusher->counters.takeovers++;
+		log_info("took over from pool incarnation=%s instances=%s",
+		         text, PQcmdTuples(reply->results[5]));
+		o->dead = false;
+		o->seen = false;
+		others_forget(k, false);
+		claim_wake(k->flusher);
+	} else if (reply->outcome == DB_ERROR) {
+		/* 55P03: its sessions still hold its row; they are ended. */
+		log_info("takeover waits incarnation=%s sqlstate=%s", text,
+		         reply->sqlstate);
+		o->end_backends = true;
+	}
+	keeper_step(k);
+}
+
+static void
+backends_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+
+	k->busy = false;
+	k->taking->end_backends = false;
+	k->taking = NULL;
+	refused(k, reply, "ending the sessions of a dead pool");
+	keeper_step(k);
+}
+
+/*
+ * Separate statements of one transaction: each sees what was committed while
+ * the one before it waited. Reading journals comes in later transactions.
+ */
+static void
+takeover_send(struct keeper *k, struct other *o)
+{
+	struct params *p = &k->params;
+	struct db_call *call = db_call_begin(
+	    k->db, o->end_backends ? backends_reply : takeover_reply, k);
+
+	k->taking = o;
+	k->busy = true;
+	params_clear(p);
+	if (o->end_backends) {
+		params_uuid(p, &o->incarnation);
+		params_int4(p, 0);
+		params_send(p, call, &sql_backends_end);
+		db_call_send(call);
+		return;
+	}
+	db_call_plain(call, &db_begin_statement);
+	params_uuid(p, &k->flusher->incarnation);
+	params_send(p, call, &sql_fence);
+	db_call_plain(call, &sql_lock_timeout_short);
+	params_clear(p);
+	params_uuid(p, &o->incarnation);
+	params_send(p, call, &sql_pool_row_lock);
+	params_send(p, call, &sql_pool_delete);
+	params_send(p, call, &sql_instances_requeue);
+	db_call_plain(call, &sql_wake);
+	db_call_plain(call, &db_commit_statement);
+	db_call_send(call);
+}
+
+/* ---- housekeeping ---- */
+
+static void
+house_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+
+	k->busy = false;
+	refused(k, reply, "housekeeping");
+	keeper_step(k);
+}
+
+static void
+house_send(struct keeper *k, const struct db_statement *statement)
+{
+	struct db_call *call = db_call_begin(k->db, house_reply, k);
+	struct params *p = &k->params;
+
+	db_call_plain(call, &db_begin_statement);
+	params_clear(p);
+	params_uuid(p, &k->flusher->incarnation);
+	params_send(p, call, &sql_fence);
+	db_call_plain(call, statement);
+	db_call_plain(call, &db_commit_statement);
+	k->busy = true;
+	db_call_send(call);
+}
+
+/* ---- joining ---- */
+
+static void
+added_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	struct flusher *f = k->flusher;
+
+	k->busy = false;
+	if (reply->outcome == DB_LOST)
+		return;
+	if (reply->outcome == DB_ERROR) {
+		/* Once the row stood, that it cannot be referred to any more
+		 * means that somebody deleted it. */
+		if (k->registered_once &&
+		    strcmp(reply->sqlstate, "23503") == 0)
+			flusher_exit(f, EXIT_FENCED, reply->message);
+		refused(k, reply, "joining");
+		db_break(k->db, reply->message);
+		return;
+	}
+	k->phase = KEEPER_KEEPING;
+	k->refusal_told = false;
+	if (!k->registered_once) {
+		char text[UUID_TEXT_SIZE];
+
+		k->registered_once = true;
+		uuid_text(&f->incarnation, text);
+		log_info("pool joined name=%s incarnation=%s",
+		         f->config.pool_name, text);
+		flusher_registered(f);
+	}
+	k->beat_now = true;
+	keeper_step(k);
+}
+
+/* The row is made once: after that it must still be there. */
+static void
+add_send(struct keeper *k)
+{
+	struct flusher *f = k->flusher;
+	struct params *p = &k->params;
+	struct db_call *call = db_call_begin(k->db, added_reply, k);
+
+	k->phase = KEEPER_ADDING;
+	db_call_plain(call, &db_begin_statement);
+	if (!k->registered_once) {
+		params_clear(p);
+		params_uuid(p, &f->incarnation);
+		params_text(p, slice_of(f->config.pool_name));
+		params_text(p, slice_of(k->host));
+		params_text(p, slice_of(k->boot_id));
+		params_text(p, slice_of(f->config.dir));
+		params_int4(p, getpid());
+		params_text(p, slice_of(RAPPEL_VERSION));
+		params_send(p, call, &sql_pool_add);
+		params_clear(p);
+		params_uuid(p, &f->incarnation);
+		params_send(p, call, &sql_heartbeat_add);
+	}
+	params_clear(p);
+	params_uuid(p, &f->incarnation);
+	params_send(p, call, &sql_backend_add);
+	db_call_plain(call, &db_commit_statement);
+	db_call_plain(call, &sql_listen_work);
+	db_call_plain(call, &sql_listen_command);
+	k->busy = true;
+	db_call_send(call);
+}
+
+static void
+check_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	struct flusher *f = k->flusher;
+	const PGresult *r;
+	char why[300];
+	int32_t version;
+
+	k->busy = false;
+	if (reply->outcome == DB_LOST)
+		return;
+	if (reply->outcome == DB_ERROR) {
+		refused(k, reply, "checking the schema");
+		db_break(k->db, reply->message);
+		return;
+	}
+	r = reply->results[0];
+	version = PQgetisnull(r, 0, 0) ? 0 : db_int32(r, 0, 0);
+	if (version < SCHEMA_VERSION || version > SCHEMA_VERSION + 1) {
+		snprintf(why, sizeof(why),
+		         "the schema has version %d, this rappel needs %d or "
+		         "%d: %s",
+		         version, SCHEMA_VERSION, SCHEMA_VERSION + 1,
+		         version < SCHEMA_VERSION ?
+		             "run rappelctl db migrate" :
+		             "install a newer rappel");
+		flusher_exit(f, EXIT_CONFIG, why);
+	}
+	if (db_bool(r, 0, 2)) {
+		db_break(k->db, "the server is a standby");
+		return;
+	}
+	if (!db_bool(r, 0, 1))
+		flusher_exit(f, EXIT_CONFIG,
+		             "this database is a copy: its schema was made on "
+		             "another server. To run it here, and never there "
+		             "again: rappelctl db adopt");
+	add_send(k);
+}
+
+static void
+keeper_db_ready(void *arg, struct db *db)
+{
+	struct keeper *k = arg;
+	struct db_call *call = db_call_begin(db, check_reply, k);
+
+	if (k->outage_told)
+		log_info("database back session=keeper");
+	k->outage_told = false;
+	k->phase = KEEPER_CHECKING;
+	/* Contact was broken: the observation of others begins anew. */
+	others_forget(k, true);
+	k->taking = NULL;
+	db_call_plain(call, &sql_check);
+	k->busy = true;
+	db_call_send(call);
+}
+
+/* At the first contact, what no waiting will mend is said at once. */
+static const char *
+hopeless(const char *sqlstate)
+{
+	if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
+	    strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42703") == 0)
+		return "the database has no rappel schema of this version: "
+		       "run rappelctl db migrate";
+	if (strcmp(sqlstate, "3D000") == 0)
+		return "there is no such database: create it, then run "
+		       "rappelctl db migrate";
+	if (strcmp(sqlstate, "28P01") == 0 || strcmp(sqlstate, "28000") == 0)
+		return "the server refuses this user: check user, password "
+		       "and pg_hba.conf";
+	if (strcmp(sqlstate, "42501") == 0)
+		return "the user may not use the schema rappel: grant it";
+	return NULL;
+}
+
+static void
+keeper_db_lost(void *arg, struct db *db, const char *sqlstate,
+               const char *why)
+{
+	struct keeper *k = arg;
+	const char *advice = hopeless(sqlstate);
+	char text[800];
+
+	(void)db;
+	k->busy = false;
+	if (advice != NULL && !k->registered_once) {
+		snprintf(text, sizeof(text), "%s (%s)", advice, why);
+		flusher_exit(k->flusher, EXIT_CONFIG, text);
+	}
+	if (!k->outage_told)
+		log_warning("database away, connecting again session=keeper "
+		            "sqlstate=%s reason=\"%s\"",
+		            sqlstate, why);
+	k->outage_told = true;
+	if (k->phase == KEEPER_LEAVING && k->left_cb != NULL)
+		k->left_cb(k->flusher);
+}
+
+static void
+keeper_notified(void *arg, const char *channel)
+{
+	struct keeper *k = arg;
+
+	if (strcmp(channel, "rappel_work") == 0)
+		claim_wake(k->flusher);
+	else if (strcmp(channel, "rappel_command") == 0)
+		claim_commands(k->flusher);
+}
+
+static const struct db_ops keeper_ops = { .ready_cb = keeper_db_ready,
+	                                  .lost_cb = keeper_db_lost,
+	                                  .notify_cb = keeper_notified };
+
+/* ---- leaving ---- */
+
+static void
+left_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+
+	k->busy = false;
+	if (reply->outcome == DB_DONE)
+		log_info("leases handed back instances=%s",
+		         PQcmdTuples(reply->results[2]));
+	else
+		log_warning("leases not handed back, another pool will take "
+		            "them reason=\"%s\"",
+		            reply->message);
+	if (reply->outcome != DB_LOST) /* then keeper_db_lost() tells */
+		k->left_cb(k->flusher);
+}
+
+void
+keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
+{
+	struct keeper *k = f->keeper;
+	struct params *p = &k->params;
+	struct db_call *call;
+
+	k->left_cb = done_cb;
+	if (k->phase == KEEPER_LEAVING)
+		return;
+	if (!db_ready(k->db) || k->phase != KEEPER_KEEPING) {
+		done_cb(f);
+		return;
+	}
+	k->phase = KEEPER_LEAVING;
+	call = db_call_begin(k->db, left_reply, k);
+	db_call_plain(call, &db_begin_statement);
+	params_clear(p);
+	params_uuid(p, &f->incarnation);
+	params_send(p, call, &sql_fence);
+	params_send(p, call, &sql_instances_requeue);
+	params_send(p, call, &sql_pool_delete);
+	db_call_plain(call, &sql_wake);
+	db_call_plain(call, &db_commit_statement);
+	db_call_send(call);
+}
+
+/* ---- what next ---- */
+
+static void
+keeper_step(struct keeper *k)
+{
+	uint64_t now = clock_mono_us();
+	struct other *o;
+
+	if (k->busy || k->phase != KEEPER_KEEPING || !db_ready(k->db))
+		return;
+	if (k->beat_now || now - k->beat_us >= k->flusher->config.heartbeat_us) {
+		beat_send(k);
+		return;
+	}
+	SLIST_FOREACH (o, &k->others, entry)
+		if (o->dead) {
+			takeover_send(k, o);
+			return;
+		}
+	if (now - k->look_us >= LOOK_US) {
+		look_send(k);
+		return;
+	}
+	if (now - k->orphans_us >= ORPHANS_US) {
+		k->orphans_us = now;
+		house_send(k, &sql_orphans_requeue);
+		return;
+	}
+	if (now - k->partitions_us >= PARTITIONS_US) {
+		k->partitions_us = now;
+		house_send(k, &sql_partitions);
+	}
+}
+
+static void
+tick_cb(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	keeper_step(arg);
+}
+
+void
+keeper_idle_changed(struct flusher *f)
+{
+	struct keeper *k = f->keeper;
+
+	if (claim_idle(f->claim) != k->idle_sent) {
+		k->beat_now = true;
+		keeper_step(k);
+	}
+}
+
+bool
+keeper_ready(const struct keeper *k)
+{
+	return k->phase == KEEPER_KEEPING && db_ready(k->db);
+}
+
+bool
+keeper_holds(const struct keeper *k)
+{
+	/* Well before anybody may call us dead. */
+	return clock_mono_us() - k->confirmed_us <
+	    k->flusher->config.lease_us * 7 / 10;
+}
+
+/* ---- life ---- */
+
+static void
+read_boot_id(struct keeper *k)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, k->boot_id, sizeof(k->boot_id) - 1);
+
+	k->boot_id[got < 0 ? 0 : got] = '\0';
+	k->boot_id[strcspn(k->boot_id, "\n")] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+struct keeper *
+keeper_create(struct flusher *f)
+{
+	struct keeper *k = mem_zalloc(sizeof(*k));
+	struct timeval tick = { .tv_usec = TICK_US };
+	struct db_options options = { .conninfo = f->config.database,
+		                      .application_name = "rappel keeper",
+		                      .setup = sql_setup,
+		                      .statements = sql_keeper_statements,
+		                      .deadline_us =
+		                          f->config.db_deadline_us };
+
+	k->flusher = f;
+	SLIST_INIT(&k->others);
+	params_init(&k->params);
+	if (gethostname(k->host, sizeof(k->host) - 1) < 0)
+		k->host[0] = '\0';
+	read_boot_id(k);
+	k->tick = event_new(f->base, -1, EV_PERSIST, tick_cb, k);
+	ASSERT(k->tick != NULL);
+	event_add(k->tick, &tick);
+	k->db = db_create(f->base, &options, &keeper_ops, k);
+	return k;
+}
+
+void
+keeper_destroy(struct keeper **kp)
+{
+	struct keeper *k = *kp;
+
+	if (k == NULL)
+		return;
+	db_destroy(&k->db);
+	others_forget(k, true);
+	params_fini(&k->params);
+	event_free(k->tick);
+	free(k);
+	*kp = NULL;
+}

@@ -1,0 +1,287 @@
+/*
+ * sql - see sql.h.
+ */
+#include "flusher/sql.h"
+
+#include <stddef.h>
+
+#include "flusher/params.h"
+
+/*
+ * The planner must never trade an index for a sort of the whole backlog
+ * because statistics are old, so the sessions go without what could. Limits
+ * below our own deadline let the server give up first and say why.
+ */
+const char sql_setup[] =
+    "SET statement_timeout = 4500;"
+    "SET lock_timeout = 2000;"
+    "SET idle_in_transaction_session_timeout = 5000;"
+    "SET client_connection_check_interval = 2000;"
+    "SET tcp_keepalives_idle = 5;"
+    "SET tcp_keepalives_interval = 2;"
+    "SET tcp_keepalives_count = 3;"
+    "SET search_path = pg_catalog, pg_temp;"
+    "SET default_transaction_isolation = 'read committed';"
+    "SET default_transaction_read_only = off;"
+    "SET TimeZone = 'UTC';"
+    "SET jit = off;"
+    "SET enable_seqscan = off;"
+    "SET enable_sort = off;"
+    "SET enable_hashjoin = off;"
+    "SET enable_mergejoin = off;"
+    "SET enable_bitmapscan = off;"
+    "SET plan_cache_mode = force_generic_plan";
+
+#define STATEMENT(variable, sql, count, ...) \
+	static const Oid variable##_oids[] = { __VA_ARGS__ }; \
+	const struct db_statement sql_##variable = { #variable, sql, count, \
+		                                     variable##_oids }
+#define STATEMENT_PLAIN(variable, sql) \
+	const struct db_statement sql_##variable = { #variable, sql, 0, NULL }
+
+STATEMENT(fence, "SELECT rappel.fence($1)", 1, PG_UUID);
+
+STATEMENT(backend_add,
+          "INSERT INTO rappel.pool_backends (incarnation, pid, backend_start) "
+          "SELECT $1, a.pid, a.backend_start FROM pg_stat_activity a "
+          "WHERE a.pid = pg_backend_pid() ON CONFLICT DO NOTHING",
+          1, PG_UUID);
+
+/* ---- writer ---- */
+
+STATEMENT(log_insert,
+          "INSERT INTO rappel.action_log "
+          "(instance_id, seq, count, at, entries) "
+          "SELECT * FROM unnest($1, $2, $3, $4, $5)",
+          5, PG_UUID_ARRAY, PG_INT4_ARRAY, PG_INT4_ARRAY,
+          PG_TIMESTAMPTZ_ARRAY, PG_JSON_ARRAY);
+
+/* Somebody's SELECT … FOR UPDATE must not hold up the batch: what is locked
+ * is skipped, not returned, and tried again with the next batch. */
+STATEMENT(instances_end,
+          "WITH e AS MATERIALIZED (SELECT * FROM unnest($2, $3, $4, $5, $6, "
+          "$7) AS e (id, status, output, error, cause, ended_at)), "
+          "l AS MATERIALIZED (SELECT i.id FROM rappel.workflow_instances i "
+          "WHERE i.id = ANY ($2) AND i.owner = $1 "
+          "FOR NO KEY UPDATE SKIP LOCKED) "
+          "UPDATE rappel.workflow_instances i SET status = e.status, "
+          "output = e.output, error = e.error, cause = e.cause, "
+          "ended_at = e.ended_at, owner = NULL, reason = NULL "
+          "FROM l JOIN e ON e.id = l.id WHERE i.id = l.id RETURNING i.id",
+          7, PG_UUID, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_JSON_ARRAY,
+          PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TIMESTAMPTZ_ARRAY);
+
+STATEMENT(commands_delete, "DELETE FROM rappel.commands WHERE id = ANY ($1)",
+          1, PG_INT8_ARRAY);
+
+STATEMENT(pool_row_lock,
+          "SELECT 1 FROM rappel.worker_pools WHERE incarnation = $1 "
+          "FOR UPDATE",
+          1, PG_UUID);
+
+STATEMENT(log_probe,
+          "SELECT 1 FROM rappel.action_log WHERE instance_id = $1 "
+          "AND seq = $2",
+          2, PG_UUID, PG_INT4);
+
+/* Those of $2 whose end is written. */
+STATEMENT(ends_probe,
+          "SELECT id FROM rappel.workflow_instances WHERE id = ANY ($2) "
+          "AND owner IS DISTINCT FROM $1",
+          2, PG_UUID, PG_UUID_ARRAY);
+
+/* ---- claimer ---- */
+
+#define CLAIM_RETURNING \
+	"UPDATE rappel.workflow_instances i SET status = 'running', " \
+	"owner = $1, started_at = coalesce(i.started_at, now()), " \
+	"due_at = NULL FROM c WHERE i.id = c.id " \
+	"RETURNING i.id, i.version_id, (-i.priority)::int4, i.started_at, " \
+	"c.started_before, i.input::text, i.name"
+
+/* Behind the last one taken, so that dead index entries under a long-held
+ * snapshot are not walked over again and again. */
+STATEMENT(claim_queued,
+          "WITH c AS MATERIALIZED (SELECT i.id, "
+          "i.started_at IS NOT NULL AS started_before "
+          "FROM rappel.workflow_instances i WHERE i.status = 'queued' "
+          "AND (-i.priority, i.id) > ($3, $4) "
+          "ORDER BY -i.priority, i.id LIMIT $2 FOR UPDATE SKIP LOCKED) "
+              CLAIM_RETURNING,
+          4, PG_UUID, PG_INT8, PG_INT4, PG_UUID);
+
+STATEMENT(claim_due,
+          "WITH c AS MATERIALIZED (SELECT i.id, "
+          "i.started_at IS NOT NULL AS started_before "
+          "FROM rappel.workflow_instances i WHERE i.status = 'waiting' "
+          "AND i.due_at <= now() ORDER BY i.due_at LIMIT $2 "
+          "FOR UPDATE SKIP LOCKED) " CLAIM_RETURNING,
+          2, PG_UUID, PG_INT8);
+
+STATEMENT(claim_commanded,
+          "WITH c AS MATERIALIZED (SELECT i.id, "
+          "i.started_at IS NOT NULL AS started_before "
+          "FROM (SELECT DISTINCT instance_id FROM rappel.commands) w "
+          "JOIN rappel.workflow_instances i ON i.id = w.instance_id "
+          "WHERE i.status IN ('queued', 'waiting') LIMIT $2 "
+          "FOR UPDATE OF i SKIP LOCKED) " CLAIM_RETURNING,
+          2, PG_UUID, PG_INT8);
+
+/* What is set aside cannot be replayed: it is ended as it stands. */
+STATEMENT_PLAIN(blocked_cancel,
+                "WITH l AS MATERIALIZED (SELECT i.id, c.cause "
+                "FROM rappel.commands c JOIN rappel.workflow_instances i "
+                "ON i.id = c.instance_id WHERE i.status = 'blocked' "
+                "AND c.kind = 'cancel' FOR UPDATE OF i SKIP LOCKED) "
+                "UPDATE rappel.workflow_instances i SET "
+                "status = 'cancelled', ended_at = now(), due_at = NULL, "
+                "reason = NULL, cause = l.cause FROM l WHERE i.id = l.id");
+
+STATEMENT(owned,
+          "SELECT i.id, i.version_id, (-i.priority)::int4, i.started_at, true, "
+          "i.input::text, i.name FROM rappel.workflow_instances i "
+          "WHERE i.owner = $1",
+          1, PG_UUID);
+
+STATEMENT(log_read,
+          "SELECT instance_id, seq, count, at, entries::text "
+          "FROM rappel.action_log WHERE instance_id = $1 ORDER BY seq",
+          1, PG_UUID);
+
+STATEMENT(still_owned,
+          "SELECT 1 FROM rappel.workflow_instances WHERE id = $1 "
+          "AND owner = $2",
+          2, PG_UUID, PG_UUID);
+
+STATEMENT(version_read,
+          "SELECT workflow, definition::text FROM rappel.workflow_versions "
+          "WHERE id = $1",
+          1, PG_INT8);
+
+/* $3: the new status, 'waiting' with a time or 'blocked' without one. */
+STATEMENT(release,
+          "UPDATE rappel.workflow_instances SET status = $3, owner = NULL, "
+          "due_at = now() + $4 * interval '1 microsecond', reason = $5 "
+          "WHERE id = $2 AND owner = $1",
+          5, PG_UUID, PG_UUID, PG_TEXT, PG_INT8, PG_TEXT);
+
+STATEMENT(reason_set,
+          "WITH l AS MATERIALIZED (SELECT i.id FROM "
+          "rappel.workflow_instances i WHERE i.id = ANY ($2) "
+          "AND i.owner = $1 FOR NO KEY UPDATE SKIP LOCKED) "
+          "UPDATE rappel.workflow_instances i SET reason = $3 FROM l "
+          "WHERE i.id = l.id AND i.reason IS DISTINCT FROM $3",
+          3, PG_UUID, PG_UUID_ARRAY, PG_TEXT);
+
+STATEMENT(commands_read,
+          "SELECT c.id, c.instance_id, c.cause FROM rappel.commands c "
+          "JOIN rappel.workflow_instances i ON i.id = c.instance_id "
+          "WHERE i.owner = $1 ORDER BY c.id LIMIT 1000",
+          1, PG_UUID);
+
+/* Commands that came too late. */
+STATEMENT_PLAIN(commands_sweep,
+                "DELETE FROM rappel.commands c USING "
+                "rappel.workflow_instances i WHERE i.id = c.instance_id "
+                "AND i.status IN ('succeeded', 'failed', 'timed_out', "
+                "'cancelled')");
+
+/* ---- keeper ---- */
+
+STATEMENT_PLAIN(check,
+                "SELECT (SELECT max(version) FROM rappel.migrations), "
+                "(SELECT h.system_identifier = s.system_identifier::text "
+                "FROM rappel.home h, pg_control_system() s), "
+                "pg_is_in_recovery()");
+
+STATEMENT(pool_add,
+          "INSERT INTO rappel.worker_pools "
+          "(incarnation, name, host, boot_id, dir, pid, version) "
+          "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+          7, PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_INT4, PG_TEXT);
+
+STATEMENT(heartbeat_add,
+          "INSERT INTO rappel.pool_heartbeats (incarnation) VALUES ($1) "
+          "ON CONFLICT DO NOTHING",
+          1, PG_UUID);
+
+STATEMENT(heartbeat,
+          "UPDATE rappel.pool_heartbeats SET beat = beat + 1, "
+          "at = clock_timestamp(), idle = $2 WHERE incarnation = $1 "
+          "RETURNING at",
+          2, PG_UUID, PG_BOOL);
+
+/* $1: ours; the last column: one that certainly died on this host, since we
+ * hold its directory's lock. */
+STATEMENT(pools_read,
+          "SELECT p.incarnation, coalesce(h.beat, 0), "
+          "p.host = $2 AND p.boot_id = $3 AND p.dir = $4, p.name "
+          "FROM rappel.worker_pools p "
+          "LEFT JOIN rappel.pool_heartbeats h USING (incarnation) "
+          "WHERE p.incarnation <> $1",
+          4, PG_UUID, PG_TEXT, PG_TEXT, PG_TEXT);
+
+STATEMENT_PLAIN(lock_timeout_short, "SET LOCAL lock_timeout = 300");
+
+STATEMENT(pool_delete,
+          "DELETE FROM rappel.worker_pools WHERE incarnation = $1", 1,
+          PG_UUID);
+
+STATEMENT(instances_requeue,
+          "WITH l AS MATERIALIZED (SELECT i.id FROM "
+          "rappel.workflow_instances i WHERE i.owner = $1 "
+          "FOR UPDATE SKIP LOCKED) "
+          "UPDATE rappel.workflow_instances i SET status = 'queued', "
+          "owner = NULL FROM l WHERE i.id = l.id",
+          1, PG_UUID);
+
+/* What a takeover had to skip because somebody held its row. */
+STATEMENT_PLAIN(orphans_requeue,
+                "WITH l AS MATERIALIZED (SELECT i.id FROM "
+                "rappel.workflow_instances i WHERE i.owner IS NOT NULL AND "
+                "NOT EXISTS (SELECT FROM rappel.worker_pools p "
+                "WHERE p.incarnation = i.owner) "
+                "FOR UPDATE SKIP LOCKED) "
+                "UPDATE rappel.workflow_instances i SET status = 'queued', "
+                "owner = NULL FROM l WHERE i.id = l.id");
+
+/* $2: all but the own session's when it is our own incarnation. */
+STATEMENT(backends_end,
+          "SELECT pg_terminate_backend(b.pid) FROM rappel.pool_backends b "
+          "JOIN pg_stat_activity a ON a.pid = b.pid "
+          "AND a.backend_start = b.backend_start "
+          "WHERE b.incarnation = $1 AND ($2 = 0 OR b.pid = $2)",
+          2, PG_UUID, PG_INT4);
+
+STATEMENT(backends_count,
+          "SELECT count(*) FROM rappel.pool_backends b "
+          "JOIN pg_stat_activity a ON a.pid = b.pid "
+          "AND a.backend_start = b.backend_start "
+          "WHERE b.incarnation = $1 AND ($2 = 0 OR b.pid = $2)",
+          2, PG_UUID, PG_INT4);
+
+STATEMENT_PLAIN(partitions, "SELECT rappel.make_partitions()");
+STATEMENT_PLAIN(listen_work, "LISTEN rappel_work");
+STATEMENT_PLAIN(listen_command, "LISTEN rappel_command");
+STATEMENT_PLAIN(wake, "SELECT rappel.wake_idle()");
+
+const struct db_statement *const sql_writer_statements[] = {
+	&sql_fence, &sql_backend_add, &sql_log_insert, &sql_instances_end,
+	&sql_commands_delete, &sql_pool_row_lock, &sql_log_probe,
+	&sql_ends_probe, &sql_backends_end, &sql_backends_count, NULL
+};
+const struct db_statement *const sql_claimer_statements[] = {
+	&sql_fence, &sql_backend_add, &sql_claim_queued, &sql_claim_due,
+	&sql_claim_commanded, &sql_blocked_cancel, &sql_owned, &sql_log_read,
+	&sql_still_owned, &sql_version_read,
+	&sql_release, &sql_reason_set, &sql_commands_read,
+	&sql_commands_sweep, NULL
+};
+const struct db_statement *const sql_keeper_statements[] = {
+	&sql_check, &sql_fence, &sql_backend_add, &sql_pool_add,
+	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
+	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
+	&sql_instances_requeue, &sql_orphans_requeue, &sql_backends_end,
+	&sql_backends_count, &sql_partitions, &sql_listen_work,
+	&sql_listen_command, &sql_wake, NULL
+};
