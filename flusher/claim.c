@@ -12,14 +12,15 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "engine/journal.h"
 #include "flusher/batch.h"
 #include "flusher/commit.h"
 #include "flusher/db.h"
+#include "flusher/errand.h"
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
+#include "flusher/replay.h"
 #include "flusher/sql.h"
 #include "flusher/versions.h"
 
@@ -42,16 +43,6 @@ struct arrival {
 	struct buf input; /* JSON text */
 	char *name;
 	bool has_journal;
-};
-
-/* Something to be said about an instance when the session has time. */
-struct errand {
-	TAILQ_ENTRY(errand) entry;
-	struct uuid *ids;
-	uint32_t count;
-	char *reason;
-	const char *status; /* NULL: only the reason */
-	uint64_t due_in_us;
 };
 
 enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
@@ -82,7 +73,7 @@ struct claim {
 	bool reconcile_wanted;
 	TAILQ_HEAD(arrivals, arrival) arrivals;
 	uint32_t arriving;
-	TAILQ_HEAD(, errand) errands;
+	struct errands errands;
 	struct buf value; /* scratch */
 };
 
@@ -100,36 +91,12 @@ arrival_free(struct claim *c, struct arrival *a)
 	free(a);
 }
 
-static void
-errand_add(struct claim *c, const struct uuid *ids, uint32_t count,
-           const char *status, uint64_t due_in_us, const char *reason)
-{
-	struct errand *e = mem_zalloc(sizeof(*e));
-
-	e->ids = mem_calloc(count, sizeof(*ids));
-	memcpy(e->ids, ids, count * sizeof(*ids));
-	e->count = count;
-	e->status = status;
-	e->due_in_us = due_in_us;
-	e->reason = mem_strdup(reason);
-	TAILQ_INSERT_TAIL(&c->errands, e, entry);
-}
-
-static void
-errand_free(struct claim *c, struct errand *e)
-{
-	TAILQ_REMOVE(&c->errands, e, entry);
-	free(e->ids);
-	free(e->reason);
-	free(e);
-}
-
 /* A start that fails goes back with a reason, and is tried again later. */
 static void
 arrival_release(struct claim *c, struct arrival *a, const char *reason)
 {
 	log_warning("start failed, released for 5 s reason=\"%s\"", reason);
-	errand_add(c, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
+	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
 	arrival_free(c, a);
 }
 
@@ -137,63 +104,8 @@ static void
 arrival_block(struct claim *c, struct arrival *a, const char *reason)
 {
 	log_error("instance blocked reason=\"%s\"", reason);
-	errand_add(c, &a->id, 1, "blocked", 0, reason);
+	errand_add(&c->errands, &a->id, 1, "blocked", 0, reason);
 	arrival_free(c, a);
-}
-
-/* Applies the journal; false with err when it does not fit. */
-static bool
-replay(struct lease *lease, const PGresult *r, struct error *err)
-{
-	struct effects ignored = { NULL, 0, 0 };
-	int rows = PQntuples(r);
-	bool good = true;
-
-	for (int i = 0; i < rows && good; i++) {
-		struct slice text = {
-			(const uint8_t *)PQgetvalue(r, i, 4),
-			(size_t)PQgetlength(r, i, 4)
-		};
-		struct journal_reader *reader;
-		struct event event;
-		uint32_t applied = 0;
-		int more = 0;
-
-		if ((uint32_t)db_int32(r, i, 1) != lease->seq + 1) {
-			error_set(err, "journal row %d begins with entry %d "
-			               "where %u was expected",
-			          i + 1, db_int32(r, i, 1), lease->seq + 1);
-			good = false;
-			break;
-		}
-		reader = journal_reader_create(
-		    text, params_time_us(db_int64(r, i, 3)), err);
-		while (reader != NULL &&
-		       (more = journal_reader_next(reader, &event, err)) > 0) {
-			if (instance_apply(lease->engine, &event, &ignored) <
-			    0) {
-				error_set(err, "journal entry %u does not fit "
-				               "the definition",
-				          lease->seq + applied + 1);
-				more = -1;
-				break;
-			}
-			applied++;
-			effects_clear(&ignored);
-		}
-		if (reader != NULL && more == 0 &&
-		    applied != (uint32_t)db_int32(r, i, 2)) {
-			error_set(err, "journal row %d says %d entries and "
-			               "holds %u",
-			          i + 1, db_int32(r, i, 2), applied);
-			more = -1;
-		}
-		good = reader != NULL && more == 0;
-		journal_reader_destroy(&reader);
-		lease->seq += applied;
-	}
-	effects_fini(&ignored);
-	return good;
 }
 
 /*
@@ -231,7 +143,7 @@ arrival_start(struct claim *c, struct arrival *a,
 	        .value_bytes_max = f->config.value_bytes_max },
 	    &effects);
 	if (journal != NULL) {
-		if (!replay(lease, journal, &err)) {
+		if (!replay_journal(lease, journal, &err)) {
 			effects_fini(&effects);
 			lease_remove(f, lease);
 			snprintf(reason, sizeof(reason),
@@ -567,7 +479,7 @@ errand_reply(void *arg, const struct db_reply *reply)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
 	/* A lost or refused one is tried again; only a reason may be lost. */
 	if (reply->outcome == DB_DONE || e->status == NULL)
-		errand_free(c, e);
+		errand_free(&c->errands, e);
 	claim_step(c);
 }
 
@@ -603,7 +515,7 @@ errand_send(struct claim *c, const struct errand *e)
 void
 claim_block(struct flusher *f, struct lease *lease, const char *reason)
 {
-	errand_add(f->claim, &lease->id, 1, "blocked", 0, reason);
+	errand_add(&f->claim->errands, &lease->id, 1, "blocked", 0, reason);
 	lease_remove(f, lease);
 	claim_step(f->claim);
 }
@@ -616,7 +528,7 @@ claim_set_reason(struct flusher *f, struct lease *const *leases,
 
 	for (uint32_t i = 0; i < count; i++)
 		ids[i] = leases[i]->id;
-	errand_add(f->claim, ids, count, NULL, 0, reason);
+	errand_add(&f->claim->errands, ids, count, NULL, 0, reason);
 	free(ids);
 	claim_step(f->claim);
 }
@@ -858,7 +770,7 @@ claim_destroy(struct claim **cp)
 	while (!TAILQ_EMPTY(&c->arrivals))
 		arrival_free(c, TAILQ_FIRST(&c->arrivals));
 	while (!TAILQ_EMPTY(&c->errands))
-		errand_free(c, TAILQ_FIRST(&c->errands));
+		errand_free(&c->errands, TAILQ_FIRST(&c->errands));
 	params_fini(&c->params);
 	buf_fini(&c->value);
 	event_free(c->event);

@@ -17,39 +17,16 @@
 #include "flusher/claim.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
+#include "flusher/route.h"
 #include "flusher/timers.h"
 
 #define SLOTS_MAX 1024U
-#define ROUTE_BUCKETS 256U
-#define QUICK_US 1000U          /* mean run time of what is sent ahead */
 #define WINDOW_TIME_US 20000U   /* of work that a worker may hold */
 #define ABANDON_US CLOCK_SECOND_US
 #define FRAME_SOFT_BYTES (256U << 10) /* then a new frame begins */
 #define ERROR_BYTES_MAX 128U
 #define CAUSE_BYTES_MAX (32U << 10)
 #define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
-
-struct ready {
-	struct lease *lease; /* NULL: forgotten */
-	uint32_t activation;
-	uint32_t attempt;
-};
-
-struct route {
-	SLIST_ENTRY(route) bucket_entry;
-	TAILQ_ENTRY(route) waiting_entry; /* while something is ready */
-	char *name;
-	size_t name_len;
-	/* A ring; cap is a power of two. */
-	struct ready *ring;
-	uint32_t head;
-	uint32_t count;
-	uint32_t cap;
-	uint32_t servers;      /* slots that serve it now */
-	uint64_t unserved_us;  /* since when something waits unserved; or 0 */
-	double run_us;         /* moving mean; < 0: none seen yet */
-	bool waiting;
-};
 
 enum slot_phase { SLOT_EMPTY, SLOT_READY, SLOT_DYING };
 
@@ -91,117 +68,17 @@ struct dispatch {
 	struct slot *slots; /* SLOTS_MAX */
 	uint32_t slots_used; /* highest + 1 */
 	uint32_t cursor;
-	SLIST_HEAD(, route) buckets[ROUTE_BUCKETS];
-	TAILQ_HEAD(, route) waiting;
+	struct routes routes;
 	struct flight **blocks; /* of FLIGHTS_A_BLOCK each, never moved */
 	uint32_t block_count;
 	uint32_t first_free; /* index + 1; 0: none */
 	uint64_t tokens;     /* given out */
 	uint32_t flights;
-	uint32_t queued;
 	struct event *deadline_event;
 	uint64_t deadline_armed_us; /* 0: not armed */
 };
 
 #define FLIGHTS_A_BLOCK 1024U
-
-/* ---- routes ---- */
-
-static struct route *
-route_find(struct dispatch *d, struct slice name)
-{
-	uint32_t hash = 2166136261U; /* FNV-1a */
-	struct route *route;
-
-	for (size_t i = 0; i < name.len; i++)
-		hash = (hash ^ name.data[i]) * 16777619U;
-	hash %= ROUTE_BUCKETS;
-	SLIST_FOREACH (route, &d->buckets[hash], bucket_entry)
-		if (route->name_len == name.len &&
-		    memcmp(route->name, name.data, name.len) == 0)
-			return route;
-	route = mem_zalloc(sizeof(*route));
-	route->name = mem_strndup(name.data, name.len);
-	route->name_len = name.len;
-	route->run_us = -1;
-	SLIST_INSERT_HEAD(&d->buckets[hash], route, bucket_entry);
-	return route;
-}
-
-static bool
-route_quick(const struct route *route)
-{
-	return route->run_us >= 0 && route->run_us < QUICK_US;
-}
-
-static void
-route_reserve(struct route *route)
-{
-	struct ready *ring;
-	uint32_t cap = route->cap ? route->cap * 2 : 64;
-
-	if (route->count < route->cap)
-		return;
-	ring = mem_calloc(cap, sizeof(*ring));
-	for (uint32_t i = 0; i < route->count; i++)
-		ring[i] = route->ring[(route->head + i) & (route->cap - 1)];
-	free(route->ring);
-	route->ring = ring;
-	route->head = 0;
-	route->cap = cap;
-}
-
-static void
-route_wait(struct dispatch *d, struct route *route)
-{
-	d->queued++;
-	if (!route->waiting) {
-		TAILQ_INSERT_TAIL(&d->waiting, route, waiting_entry);
-		route->waiting = true;
-	}
-	flusher_turn_wanted(d->flusher);
-}
-
-static void
-route_push(struct dispatch *d, struct route *route, const struct ready *ready)
-{
-	route_reserve(route);
-	route->ring[(route->head + route->count) & (route->cap - 1)] = *ready;
-	route->count++;
-	ready->lease->queued++;
-	route_wait(d, route);
-}
-
-/* What comes back from a lost worker goes first. */
-static void
-route_push_front(struct dispatch *d, struct route *route,
-                 const struct ready *ready)
-{
-	route_reserve(route);
-	route->head = (route->head - 1) & (route->cap - 1);
-	route->ring[route->head] = *ready;
-	route->count++;
-	ready->lease->queued++;
-	route_wait(d, route);
-}
-
-static struct ready
-route_pop(struct dispatch *d, struct route *route)
-{
-	struct ready ready = route->ring[route->head];
-
-	route->head = (route->head + 1) & (route->cap - 1);
-	route->count--;
-	d->queued--;
-	if (ready.lease != NULL)
-		ready.lease->queued--;
-	if (route->count == 0) {
-		TAILQ_REMOVE(&d->waiting, route, waiting_entry);
-		route->waiting = false;
-		route->unserved_us = 0;
-	}
-	return ready;
-}
 
 /* ---- flights ---- */
 
@@ -443,7 +320,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 
 			if (value_type(name) != VALUE_STR)
 				return -EPROTO;
-			route = route_find(d, value_item(name).bytes);
+			route = route_find(&d->routes, value_item(name).bytes);
 			if (slot_serves(slot, route))
 				continue;
 			slot->routes[slot->route_count++] = route;
@@ -467,7 +344,8 @@ flight_give_back(struct dispatch *d, struct flight *flight, uint64_t now_us)
 	flight_free(d, flight, now_us);
 	if (ready.lease != NULL) {
 		d->flusher->counters.recalled++;
-		route_push_front(d, route, &ready);
+		route_push_front(&d->routes, route, &ready);
+		flusher_turn_wanted(d->flusher);
 	}
 }
 
@@ -604,7 +482,7 @@ route_run(struct flusher *f, struct route *route)
 		full = 0;
 		while (given < share && route->count > 0 &&
 		       slot_has_room(f, slot, route)) {
-			struct ready ready = route_pop(d, route);
+			struct ready ready = route_pop(&d->routes, route);
 			struct action_view view;
 
 			/* It may have been abandoned while it waited. */
@@ -626,10 +504,10 @@ dispatch_run(struct flusher *f)
 	struct route *route, *next;
 	uint64_t begun;
 
-	if (TAILQ_EMPTY(&d->waiting) || f->phase != FLUSHER_WORKING)
+	if (TAILQ_EMPTY(&d->routes.waiting) || f->phase != FLUSHER_WORKING)
 		return;
 	begun = clock_mono_us();
-	for (route = TAILQ_FIRST(&d->waiting); route != NULL; route = next) {
+	for (route = TAILQ_FIRST(&d->routes.waiting); route != NULL; route = next) {
 		next = TAILQ_NEXT(route, waiting_entry);
 		if (route->servers > 0)
 			route_run(f, route);
@@ -660,7 +538,9 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
 		}
 	}
 	ready = (struct ready){ lease, activation, view.attempt };
-	route_push(f->dispatch, route_find(f->dispatch, view.action), &ready);
+	route_push(&f->dispatch->routes,
+	           route_find(&f->dispatch->routes, view.action), &ready);
+	flusher_turn_wanted(f);
 }
 
 void
@@ -693,14 +573,10 @@ dispatch_forget(struct flusher *f, struct lease *lease)
 	/* Rare at an end: only a failing sibling leaves any. */
 	if (lease->queued == 0)
 		return;
-	TAILQ_FOREACH (route, &d->waiting, waiting_entry)
-		for (uint32_t i = 0; i < route->count; i++) {
-			struct ready *ready =
-			    &route->ring[(route->head + i) & (route->cap - 1)];
-
-			if (ready->lease == lease)
-				ready->lease = NULL;
-		}
+	TAILQ_FOREACH (route, &d->routes.waiting, waiting_entry)
+		for (uint32_t i = 0; i < route->count; i++)
+			if (route_at(route, i)->lease == lease)
+				route_at(route, i)->lease = NULL;
 }
 
 /* ---- completions ---- */
@@ -751,9 +627,7 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 		f->counters.completions_late++;
 		return 0;
 	}
-	flight->route->run_us = flight->route->run_us < 0 ?
-	    (double)run_us :
-	    flight->route->run_us * 0.9 + (double)run_us * 0.1;
+	route_ran(flight->route, run_us);
 	event.activation = flight->activation;
 	event.attempt = flight->attempt;
 	event.worker = slot->no;
@@ -822,7 +696,7 @@ dispatch_flights(const struct dispatch *d)
 uint32_t
 dispatch_queued(const struct dispatch *d)
 {
-	return d->queued;
+	return d->routes.queued;
 }
 
 uint32_t
@@ -842,11 +716,11 @@ dispatch_pack_actions(const struct dispatch *d, struct buf *out)
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->buckets[i], bucket_entry)
+		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
 			count += route->servers > 0;
 	value_pack_array(out, count);
 	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->buckets[i], bucket_entry)
+		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
 			if (route->servers > 0)
 				value_pack_str(out, route->name,
 				               route->name_len);
@@ -859,7 +733,7 @@ dispatch_explain(struct flusher *f)
 	struct route *route;
 	uint64_t now = clock_mono_us();
 
-	TAILQ_FOREACH (route, &d->waiting, waiting_entry) {
+	TAILQ_FOREACH (route, &d->routes.waiting, waiting_entry) {
 		struct lease *leases[256];
 		uint32_t count = 0;
 		char reason[256];
@@ -868,9 +742,7 @@ dispatch_explain(struct flusher *f)
 		    now - route->unserved_us < EXPLAIN_AFTER_US)
 			continue;
 		for (uint32_t i = 0; i < route->count && count < 256; i++) {
-			struct lease *lease =
-			    route->ring[(route->head + i) & (route->cap - 1)]
-			        .lease;
+			struct lease *lease = route_at(route, i)->lease;
 
 			if (lease != NULL && !lease->reason_set) {
 				lease->reason_set = true;
@@ -899,7 +771,7 @@ dispatch_create(struct flusher *f)
 		d->slots[i].no = (uint16_t)i;
 		TAILQ_INIT(&d->slots[i].flights);
 	}
-	TAILQ_INIT(&d->waiting);
+	routes_init(&d->routes);
 	d->deadline_event = event_new(f->base, -1, 0, deadline_cb, d);
 	ASSERT(d->deadline_event != NULL);
 	return d;
@@ -909,7 +781,6 @@ void
 dispatch_destroy(struct dispatch **dp)
 {
 	struct dispatch *d = *dp;
-	struct route *route;
 
 	if (d == NULL)
 		return;
@@ -918,13 +789,7 @@ dispatch_destroy(struct dispatch **dp)
 		buf_fini(&d->slots[i].items);
 	}
 	free(d->slots);
-	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		while ((route = SLIST_FIRST(&d->buckets[i])) != NULL) {
-			SLIST_REMOVE_HEAD(&d->buckets[i], bucket_entry);
-			free(route->ring);
-			free(route->name);
-			free(route);
-		}
+	routes_fini(&d->routes);
 	for (uint32_t i = 0; i < d->block_count; i++)
 		free(d->blocks[i]);
 	free(d->blocks);

@@ -1,0 +1,33 @@
+/*
+ * errand - see errand.h.
+ */
+#include "flusher/errand.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+
+void
+errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
+           const char *status, uint64_t due_in_us, const char *reason)
+{
+	struct errand *e = mem_zalloc(sizeof(*e));
+
+	e->ids = mem_calloc(count, sizeof(*ids));
+	memcpy(e->ids, ids, count * sizeof(*ids));
+	e->count = count;
+	e->status = status;
+	e->due_in_us = due_in_us;
+	e->reason = mem_strdup(reason);
+	TAILQ_INSERT_TAIL(list, e, entry);
+}
+
+void
+errand_free(struct errands *list, struct errand *e)
+{
+	TAILQ_REMOVE(list, e, entry);
+	free(e->ids);
+	free(e->reason);
+	free(e);
+}

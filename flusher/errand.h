@@ -1,0 +1,29 @@
+/*
+ * errand - something to be written about instances when the claimer's session
+ * has time: a release, a block, a reason.
+ */
+#ifndef FLUSHER_ERRAND_H
+#define FLUSHER_ERRAND_H
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/uuid.h"
+
+struct errand {
+	TAILQ_ENTRY(errand) entry;
+	struct uuid *ids;
+	uint32_t count;
+	char *reason;
+	const char *status; /* the new one of ids[0]; NULL: only the reason */
+	uint64_t due_in_us; /* with status "waiting" */
+};
+
+TAILQ_HEAD(errands, errand);
+
+/* Copies ids and reason; borrows status. */
+void errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
+                const char *status, uint64_t due_in_us, const char *reason);
+void errand_free(struct errands *list, struct errand *e);
+
+#endif
