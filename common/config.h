@@ -18,8 +18,12 @@
 #include "common/log.h"
 
 struct config {
-	char *database;  /* libpq conninfo or URI; may hold a password */
-	char *dir;       /* the pool's directory: lock, control.sock, pg/ */
+	/* libpq conninfo or URI; may hold a password. NULL: none is set. */
+	char *database;
+	/* The pool's directory: lock, control.sock, pg/. Default
+	 * /var/lib/rappel for root, else $XDG_STATE_HOME/rappel or
+	 * ~/.local/state/rappel. */
+	char *dir;
 	char *pool_name; /* label in status and views; default the host name */
 	uint32_t workers;            /* 1..1024, default 4 */
 	uint64_t shutdown_grace_us;  /* default 30 s */
@@ -32,6 +36,7 @@ struct config {
 	uint64_t db_deadline_us;     /* one database operation, default 5 s */
 	uint64_t value_bytes_max;    /* input or result, default 1 MiB */
 	enum log_level log_level;
+	char **origins; /* of each key, for config_print() */
 };
 
 /* What was given on the command line; NULL fields are not set. */
@@ -56,7 +61,10 @@ void config_fini(struct config *c);
 /* "key = value" of every key, secrets masked, with the origin as comment. */
 void config_print(const struct config *c, FILE *to);
 
-/* "250ms", "30s", "5min", "2h", or a bare number of seconds. */
+/*
+ * "250ms", "30s", "1.5h", "5min", "1d", or a bare number of seconds. -EINVAL,
+ * or -ERANGE above 100 years.
+ */
 int config_duration(const char *text, uint64_t *us_out) MUST_CHECK;
 
 /* Where --dev keeps its pool: $XDG_STATE_HOME/rappel-dev,

@@ -16,9 +16,9 @@
 /* Where in the text each value came from, for messages with lines. */
 struct json_places {
 	struct json_place {
-		uint32_t offset; /* of the value in the msgpack output */
+		uint32_t offset; /* from where json_parse() began to append */
 		uint32_t line;   /* 1-based */
-	} *places; /* by rising offset */
+	} *places; /* by rising offset; where the line changes */
 	uint32_t count;
 	uint32_t cap;
 };

@@ -11,7 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
 
 /*
  * comp names the process ("supervisor", "flusher", "worker/3"); with
@@ -25,9 +30,10 @@ bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
 
 /*
- * A line is "ts=… level=… comp=… msg=…": the format gives event and keys,
- * as "child ready slot=%u". Control characters in it are escaped, so that one
- * event stays one line. Cut at 2 KiB.
+ * A line is 'ts=… level=… comp=… msg="…" key=…': the format gives event and
+ * keys, as "child ready slot=%u"; the words before the first key are msg.
+ * Control characters in it are escaped, so that one event stays one line. Cut
+ * at 2 KiB.
  */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...)

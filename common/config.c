@@ -1,0 +1,803 @@
+/*
+ * config - rappel.conf, the environment and flags, into one checked struct.
+ */
+#include "common/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/conninfo.h"
+#include "common/mem.h"
+
+#define FILE_BYTES_MAX ((size_t)1 << 20)
+#define DURATION_US_MAX (UINT64_C(36525) * 86400 * CLOCK_SECOND_US)
+
+/* ---- the table of keys ---- */
+
+enum type {
+	TYPE_TEXT,
+	TYPE_COUNT,    /* uint32_t */
+	TYPE_SIZE,     /* uint64_t, bytes */
+	TYPE_DURATION, /* uint64_t, microseconds */
+	TYPE_LEVEL,    /* enum log_level */
+};
+
+struct key {
+	const char *section;
+	const char *name;
+	const char *env;
+	enum type type;
+	size_t offset;      /* in struct config */
+	uint64_t min, max;  /* of numbers */
+	const char *preset; /* as somebody would write it, or NULL */
+	const char *help;
+};
+
+#define AT(member) offsetof(struct config, member)
+#define MS CLOCK_MS_US
+#define SECOND CLOCK_SECOND_US
+#define KIB UINT64_C(1024)
+
+enum { KEY_DATABASE, KEY_DIR, KEY_POOL_NAME };
+
+static const struct key keys[] = {
+	[KEY_DATABASE] = { "database", "url", "RAPPEL_DATABASE_URL", TYPE_TEXT,
+			   AT(database), 0, 0, NULL,
+			   "libpq connection string or URI" },
+	[KEY_DIR] = { "pool", "dir", "RAPPEL_DIR", TYPE_TEXT, AT(dir), 0, 0,
+		      NULL, "the pool's directory" },
+	[KEY_POOL_NAME] = { "pool", "pool_name", "RAPPEL_POOL_NAME", TYPE_TEXT,
+			    AT(pool_name), 0, 0, NULL,
+			    "label in status and views" },
+	{ "pool", "workers", "RAPPEL_WORKERS", TYPE_COUNT, AT(workers), 1, 1024,
+	  "4", "worker processes" },
+	{ "pool", "shutdown_grace", "RAPPEL_SHUTDOWN_GRACE", TYPE_DURATION,
+	  AT(shutdown_grace_us), 0, 86400 * SECOND, "30s",
+	  "what running actions get at a stop" },
+	{ "pool", "instances_max", "RAPPEL_INSTANCES_MAX", TYPE_COUNT,
+	  AT(instances_max), 1, 1000000, "2000", "instances active in memory" },
+	{ "pool", "window_max", "RAPPEL_WINDOW_MAX", TYPE_COUNT, AT(window_max),
+	  1, 4096, "128", "actions that one worker may hold" },
+	{ "pool", "value_bytes_max", "RAPPEL_VALUE_BYTES_MAX", TYPE_SIZE,
+	  AT(value_bytes_max), KIB, 8192 * KIB, "1MB",
+	  "size of an input or result" },
+	{ "flusher", "batch_actions_max", "RAPPEL_BATCH_ACTIONS_MAX",
+	  TYPE_COUNT, AT(batch_actions_max), 1, 100000, "2000",
+	  "journal entries in one commit" },
+	{ "flusher", "batch_bytes_max", "RAPPEL_BATCH_BYTES_MAX", TYPE_SIZE,
+	  AT(batch_bytes_max), 64 * KIB, 256 * KIB *KIB, "4MB",
+	  "bytes in one commit" },
+	{ "flusher", "heartbeat", "RAPPEL_HEARTBEAT", TYPE_DURATION,
+	  AT(heartbeat_us), 100 * MS, 600 * SECOND, "2s",
+	  "between two signs of life in the database" },
+	{ "flusher", "lease", "RAPPEL_LEASE", TYPE_DURATION, AT(lease_us),
+	  SECOND, 3600 * SECOND, "10s",
+	  "silence after which a pool counts as dead" },
+	{ "flusher", "db_deadline", "RAPPEL_DB_DEADLINE", TYPE_DURATION,
+	  AT(db_deadline_us), 100 * MS, 600 * SECOND, "5s",
+	  "for one database operation" },
+	{ "log", "log_level", "RAPPEL_LOG_LEVEL", TYPE_LEVEL, AT(log_level), 0,
+	  0, "info", "error, warning, info or debug" },
+};
+
+#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+
+static void *
+place(const struct key *key, const struct config *c)
+{
+	return (char *)(uintptr_t)c + key->offset;
+}
+
+/* ---- numbers with units ---- */
+
+struct unit {
+	const char *name;
+	uint64_t factor;
+};
+
+static const struct unit durations[] = {
+	{ "", SECOND },
+	{ "us", 1 },
+	{ "ms", MS },
+	{ "s", SECOND },
+	{ "min", 60 * SECOND },
+	{ "h", 3600 * SECOND },
+	{ "d", 86400 * SECOND },
+	{ NULL, 0 },
+};
+
+static const struct unit sizes[] = {
+	{ "", 1 },
+	{ "B", 1 },
+	{ "kB", KIB },
+	{ "MB", KIB *KIB },
+	{ "GB", KIB *KIB *KIB },
+	{ NULL, 0 },
+};
+
+static const struct unit counts[] = {
+	{ "", 1 },
+	{ NULL, 0 },
+};
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* "1.5 h" in units: -EINVAL for what is no such number, or -ERANGE. */
+static int
+number_parse(const char *text, const struct unit *units, uint64_t *out)
+{
+	const struct unit *unit = units;
+	uint64_t whole = 0, part = 0, part_scale = 1;
+
+	if (!is_digit(*text))
+		return -EINVAL;
+	for (; is_digit(*text); text++) {
+		if (__builtin_mul_overflow(whole, (uint64_t)10, &whole) ||
+		    __builtin_add_overflow(whole, (uint64_t)(*text - '0'),
+					   &whole))
+			return -ERANGE;
+	}
+	if (*text == '.' && is_digit(text[1])) {
+		for (text++; is_digit(*text); text++) {
+			if (part_scale == 1000000)
+				return -EINVAL;
+			part = part * 10 + (uint64_t)(*text - '0');
+			part_scale *= 10;
+		}
+	}
+	while (*text == ' ')
+		text++;
+	while (unit->name != NULL && strcmp(unit->name, text) != 0)
+		unit++;
+	if (unit->name == NULL)
+		return -EINVAL;
+	/* Half a byte or half a worker is a mistake. */
+	if (part * unit->factor % part_scale != 0)
+		return -EINVAL;
+	if (__builtin_mul_overflow(whole, unit->factor, &whole) ||
+	    __builtin_add_overflow(whole, part * unit->factor / part_scale,
+				   &whole))
+		return -ERANGE;
+	*out = whole;
+	return 0;
+}
+
+int
+config_duration(const char *text, uint64_t *us_out)
+{
+	uint64_t us;
+	int rc = number_parse(text, durations, &us);
+
+	if (rc < 0)
+		return rc;
+	if (us > DURATION_US_MAX)
+		return -ERANGE;
+	*us_out = us;
+	return 0;
+}
+
+/* The largest unit that says n exactly. */
+static void
+number_text(uint64_t n, const struct unit *units, char *text, size_t size)
+{
+	const struct unit *best = &units[1];
+
+	for (const struct unit *u = units + 1; u->name != NULL; u++) {
+		if (n > 0 && n % u->factor == 0 && u->factor >= best->factor)
+			best = u;
+	}
+	snprintf(text, size, "%" PRIu64 "%s", n / best->factor, best->name);
+}
+
+/* ---- setting one key ---- */
+
+static const struct unit *
+units_of(enum type type)
+{
+	switch (type) {
+	case TYPE_SIZE:
+		return sizes;
+	case TYPE_DURATION:
+		return durations;
+	case TYPE_COUNT:
+	case TYPE_TEXT:
+	case TYPE_LEVEL:
+		return counts;
+	}
+	return counts;
+}
+
+static void
+bound_text(const struct key *key, uint64_t n, char *text, size_t size)
+{
+	if (key->type == TYPE_COUNT)
+		snprintf(text, size, "%" PRIu64, n);
+	else
+		number_text(n, units_of(key->type), text, size);
+}
+
+static int
+set_number(struct config *c, const struct key *key, const char *text,
+	   const char *origin, struct error *err)
+{
+	uint64_t n;
+	int rc = number_parse(text, units_of(key->type), &n);
+
+	if (rc < 0 || n < key->min || n > key->max) {
+		char low[32], high[32];
+
+		bound_text(key, key->min, low, sizeof(low));
+		bound_text(key, key->max, high, sizeof(high));
+		error_set(err, "%s: %s must be %s from %s to %s, not \"%.60s\"",
+			  origin, key->name,
+			  key->type == TYPE_DURATION ? "a duration"
+			  : key->type == TYPE_SIZE   ? "a size"
+						     : "a whole number",
+			  low, high, text);
+		return -EINVAL;
+	}
+	if (key->type == TYPE_COUNT)
+		*(uint32_t *)place(key, c) = (uint32_t)n;
+	else
+		*(uint64_t *)place(key, c) = n;
+	return 0;
+}
+
+/* origin: "FILE:LINE", "RAPPEL_WORKERS", "--workers". */
+static int
+set(struct config *c, const struct key *key, const char *text,
+    const char *origin, struct error *err)
+{
+	int rc = 0;
+
+	switch (key->type) {
+	case TYPE_TEXT: {
+		char **value = place(key, c);
+
+		if (*text == '\0') {
+			error_set(err, "%s: %s is empty", origin, key->name);
+			return -EINVAL;
+		}
+		free(*value);
+		*value = mem_strdup(text);
+		break;
+	}
+	case TYPE_LEVEL:
+		rc = log_level_parse(text, place(key, c));
+		if (rc < 0)
+			error_set(err, "%s: %s must be %s, not \"%.60s\"",
+				  origin, key->name, key->help, text);
+		break;
+	case TYPE_COUNT:
+	case TYPE_SIZE:
+	case TYPE_DURATION:
+		rc = set_number(c, key, text, origin, err);
+		break;
+	}
+	if (rc == 0) {
+		size_t i = (size_t)(key - keys);
+		char *copy = mem_strdup(origin);
+
+		free(c->origins[i]);
+		c->origins[i] = copy;
+	}
+	return rc;
+}
+
+/* ---- the file ---- */
+
+struct file {
+	const char *name;
+	bool world_readable;
+	uint32_t line;
+	const char *section; /* one of the table's, or NULL */
+	uint32_t seen[KEY_COUNT];
+};
+
+static int __attribute__((format(printf, 3, 4)))
+refuse(const struct file *f, struct error *err, const char *format, ...)
+{
+	char text[300];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	error_set(err, "%s:%u: %s", f->name, f->line, text);
+	return -EINVAL;
+}
+
+static char *
+trim(char *s)
+{
+	size_t len;
+
+	while (isspace((unsigned char)*s))
+		s++;
+	len = strlen(s);
+	while (len > 0 && isspace((unsigned char)s[len - 1]))
+		len--;
+	s[len] = '\0';
+	return s;
+}
+
+/*
+ * The value in place: without its quotes, or without a comment that begins
+ * behind a blank. NULL for a quote that is not closed.
+ */
+static char *
+value_clean(char *value)
+{
+	char quote = *value;
+
+	if (quote == '"' || quote == '\'') {
+		char *close = strchr(value + 1, quote);
+		char *rest;
+
+		if (close == NULL)
+			return NULL;
+		*close = '\0';
+		rest = trim(close + 1);
+		return *rest == '\0' || *rest == '#' ? value + 1 : NULL;
+	}
+	for (char *at = value; *at != '\0'; at++) {
+		if (*at == '#' &&
+		    (at == value || isspace((unsigned char)at[-1]))) {
+			*at = '\0';
+			return trim(value);
+		}
+	}
+	return value;
+}
+
+static int
+section_line(struct file *f, char *line, struct error *err)
+{
+	char *close = strchr(line, ']');
+	char *name, *rest;
+
+	if (close == NULL)
+		return refuse(f, err, "a section is written [name]");
+	*close = '\0';
+	name = trim(line + 1);
+	rest = trim(close + 1);
+	if (*rest != '\0' && *rest != '#')
+		return refuse(f, err, "nothing may follow [%.60s]", name);
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		if (strcmp(keys[i].section, name) == 0) {
+			f->section = keys[i].section;
+			return 0;
+		}
+	}
+	return refuse(f, err,
+		      "unknown section [%.60s]; there are [database], [pool], "
+		      "[flusher] and [log]",
+		      name);
+}
+
+static int
+key_line(struct file *f, struct config *c, char *line, struct error *err)
+{
+	char *equals = strchr(line, '=');
+	const struct key *key = NULL;
+	char origin[512];
+	char *name, *value;
+
+	if (equals == NULL)
+		return refuse(f, err, "expected \"key = value\"");
+	*equals = '\0';
+	name = trim(line);
+	value = value_clean(trim(equals + 1));
+	for (size_t i = 0; i < KEY_COUNT && key == NULL; i++) {
+		if (strcmp(keys[i].name, name) == 0)
+			key = &keys[i];
+	}
+	if (key == NULL)
+		return refuse(f, err, "unknown key \"%.60s\"", name);
+	if (f->section == NULL || strcmp(f->section, key->section) != 0)
+		return refuse(f, err, "\"%s\" belongs into section [%s]", name,
+			      key->section);
+	if (value == NULL)
+		return refuse(f, err, "the quotes of \"%s\" do not match",
+			      name);
+	if (f->seen[key - keys] != 0)
+		return refuse(f, err, "\"%s\" is already set in line %u", name,
+			      f->seen[key - keys]);
+	f->seen[key - keys] = f->line;
+	if (key == &keys[KEY_DATABASE] && f->world_readable &&
+	    conninfo_has_password(value))
+		return refuse(
+		    f, err,
+		    "there is a password in a file that everybody can "
+		    "read; run \"chmod 640 %.150s\" or less",
+		    f->name);
+	snprintf(origin, sizeof(origin), "%s:%u", f->name, f->line);
+	return set(c, key, value, origin, err);
+}
+
+/* text is changed. */
+static int
+file_parse(struct file *f, struct config *c, char *text, struct error *err)
+{
+	while (text != NULL) {
+		char *newline = strchr(text, '\n');
+		char *line = text;
+		int rc = 0;
+
+		f->line++;
+		text = newline;
+		if (newline != NULL) {
+			*newline = '\0';
+			text = newline + 1;
+		}
+		line = trim(line);
+		if (*line == '[')
+			rc = section_line(f, line, err);
+		else if (*line != '\0' && *line != '#')
+			rc = key_line(f, c, line, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* Reads what is in fd, up to the limit. */
+static int
+file_read(int fd, struct buf *out)
+{
+	for (;;) {
+		ssize_t n;
+
+		buf_reserve(out, 4096);
+		n = read(fd, out->data + out->len, 4096);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0 ? 0 : -errno;
+		out->len += (size_t)n;
+		if (out->len > FILE_BYTES_MAX)
+			return -EFBIG;
+	}
+}
+
+static int
+file_load(const char *name, struct config *c, struct error *err)
+{
+	struct file f = { .name = name };
+	struct buf text = BUF_EMPTY;
+	struct stat st;
+	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int rc = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	else
+		rc = file_read(fd, &text);
+	if (rc < 0) {
+		error_set(err, "cannot read %s: %s", name,
+			  rc == -EINVAL ? "not a file" : strerror(-rc));
+		goto out;
+	}
+	f.world_readable = (st.st_mode & S_IROTH) != 0;
+	if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL) {
+		error_set(err, "%s: not a text file", name);
+		rc = -EINVAL;
+		goto out;
+	}
+	rc = file_parse(&f, c, buf_text(&text), err);
+out:
+	buf_fini(&text);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+/* ---- built-in, environment, flags ---- */
+
+/* base/tail, where base is $XDG_STATE_HOME or ~/.local/state. */
+static char *
+state_dir(const char *tail)
+{
+	const char *base = getenv("XDG_STATE_HOME");
+	struct buf path = BUF_EMPTY;
+
+	if (base != NULL && *base == '/') {
+		buf_printf(&path, "%s/%s", base, tail);
+	} else {
+		const char *home = getenv("HOME");
+
+		if (home == NULL || *home != '/') {
+			const struct passwd *pw = getpwuid(getuid());
+
+			home = pw != NULL ? pw->pw_dir : "/tmp";
+		}
+		buf_printf(&path, "%s/.local/state/%s", home, tail);
+	}
+	return buf_text(&path);
+}
+
+static char *
+own_dir(const char *tail)
+{
+	struct buf path = BUF_EMPTY;
+
+	if (geteuid() != 0)
+		return state_dir(tail);
+	buf_printf(&path, "/var/lib/%s", tail);
+	return buf_text(&path);
+}
+
+char *
+config_dev_dir(void)
+{
+	return own_dir("rappel-dev");
+}
+
+static int
+load_presets(struct config *c, struct error *err)
+{
+	char host[256] = "";
+
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		int rc;
+
+		if (keys[i].preset == NULL)
+			continue;
+		rc = set(c, &keys[i], keys[i].preset, "default", err);
+		ASSERT(rc == 0);
+	}
+	c->dir = own_dir("rappel");
+	c->origins[KEY_DIR] = mem_strdup("default");
+	if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
+		snprintf(host, sizeof(host), "localhost");
+	c->pool_name = mem_strdup(host);
+	c->origins[KEY_POOL_NAME] = mem_strdup("host name");
+	return 0;
+}
+
+static int
+load_environment(struct config *c, struct error *err)
+{
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		const char *text = getenv(keys[i].env);
+		int rc;
+
+		/* Set to nothing is how people unset one in a unit file. */
+		if (text == NULL || *text == '\0')
+			continue;
+		rc = set(c, &keys[i], text, keys[i].env, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static const struct key *
+key_named(const char *name)
+{
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	}
+	ASSERT(false); /* names are in this file */
+	return NULL;
+}
+
+static int
+load_flags(struct config *c, const struct config_flags *flags,
+	   struct error *err)
+{
+	const struct {
+		const char *text;
+		const char *key;
+		const char *flag;
+	} list[] = {
+		{ flags->database, "url", "--database" },
+		{ flags->dir, "dir", "--dir" },
+		{ flags->workers, "workers", "--workers" },
+		{ flags->shutdown_grace, "shutdown_grace", "--shutdown-grace" },
+		{ flags->log_level, "log_level", "--log-level" },
+	};
+
+	if (flags->database != NULL && conninfo_has_password(flags->database)) {
+		error_set(err, "--database: a password on the command line can "
+			       "be read by everybody on this host; put it into "
+			       "RAPPEL_DATABASE_URL, the configuration file or "
+			       "~/.pgpass");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		int rc;
+
+		if (list[i].text == NULL)
+			continue;
+		rc = set(c, key_named(list[i].key), list[i].text, list[i].flag,
+			 err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+refuse_relation(const struct config *c, const char *name, const char *must,
+		const char *other, uint64_t bound, const struct unit *units,
+		struct error *err)
+{
+	char text[32];
+
+	number_text(bound, units, text, sizeof(text));
+	error_set(err, "%s: %s must be %s %s, which is %s",
+		  c->origins[key_named(name) - keys], name, must, other, text);
+	return -EINVAL;
+}
+
+/* What must hold between keys. */
+static int
+check(const struct config *c, struct error *err)
+{
+	/* So that one lost heartbeat is not a death. */
+	if (c->heartbeat_us > c->lease_us / 4)
+		return refuse_relation(c, "heartbeat", "at most a quarter of",
+				       "lease", c->lease_us, durations, err);
+	if (c->db_deadline_us > c->lease_us)
+		return refuse_relation(c, "db_deadline", "at most", "lease",
+				       c->lease_us, durations, err);
+	/* Or a value could never be written. */
+	if (c->batch_bytes_max < c->value_bytes_max)
+		return refuse_relation(c, "batch_bytes_max", "at least",
+				       "value_bytes_max", c->value_bytes_max,
+				       sizes, err);
+	if (c->dir[0] != '/') {
+		error_set(err, "%s: dir must begin with \"/\", not \"%.60s\"",
+			  c->origins[KEY_DIR], c->dir);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int
+config_load(const struct config_flags *flags, struct config *out,
+	    struct error *err)
+{
+	const char *file = flags->file;
+	struct config c = { 0 };
+	int rc;
+
+	error_clear(err);
+	c.origins = mem_calloc(KEY_COUNT, sizeof(*c.origins));
+	if (file == NULL)
+		file = getenv("RAPPEL_CONFIG");
+	rc = load_presets(&c, err);
+	if (rc == 0 && file != NULL && *file != '\0')
+		rc = file_load(file, &c, err);
+	if (rc == 0)
+		rc = load_environment(&c, err);
+	if (rc == 0)
+		rc = load_flags(&c, flags, err);
+	if (rc == 0)
+		rc = check(&c, err);
+	if (rc < 0)
+		config_fini(&c);
+	else
+		*out = c;
+	return rc;
+}
+
+void
+config_fini(struct config *c)
+{
+	for (size_t i = 0; c->origins != NULL && i < KEY_COUNT; i++)
+		free(c->origins[i]);
+	free(c->origins);
+	free(c->database);
+	free(c->dir);
+	free(c->pool_name);
+	*c = (struct config){ 0 };
+}
+
+/* ---- printing ---- */
+
+static const char *
+level_name(enum log_level level)
+{
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		return "error";
+	case LOG_LEVEL_WARNING:
+		return "warning";
+	case LOG_LEVEL_INFO:
+		return "info";
+	case LOG_LEVEL_DEBUG:
+		return "debug";
+	}
+	return "?";
+}
+
+/* So that it reads back as it is. */
+static void
+print_text(const char *text, FILE *to)
+{
+	bool plain = *text != '"' && *text != '\'' && *text != '#' &&
+		     strstr(text, " #") == NULL;
+	char quote = strchr(text, '"') == NULL ? '"' : '\'';
+
+	if (plain)
+		fputs(text, to);
+	else
+		fprintf(to, "%c%s%c", quote, text, quote);
+}
+
+static void
+print_value(const struct key *key, const struct config *c, FILE *to)
+{
+	char text[32];
+
+	switch (key->type) {
+	case TYPE_TEXT: {
+		struct buf masked = BUF_EMPTY;
+
+		/* Masking leaves alone what is no connection string. */
+		if (key == &keys[KEY_DATABASE])
+			conninfo_mask(c->database, &masked);
+		else
+			buf_add_text(&masked, *(char **)place(key, c));
+		print_text(buf_text(&masked), to);
+		buf_fini(&masked);
+		break;
+	}
+	case TYPE_COUNT:
+		fprintf(to, "%u", *(uint32_t *)place(key, c));
+		break;
+	case TYPE_SIZE:
+	case TYPE_DURATION:
+		number_text(*(uint64_t *)place(key, c), units_of(key->type),
+			    text, sizeof(text));
+		fputs(text, to);
+		break;
+	case TYPE_LEVEL:
+		fputs(level_name(c->log_level), to);
+		break;
+	}
+}
+
+void
+config_print(const struct config *c, FILE *to)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < KEY_COUNT; i++) {
+		const struct key *key = &keys[i];
+
+		if (strcmp(section, key->section) != 0) {
+			fprintf(to, "%s[%s]\n", i > 0 ? "\n" : "",
+				key->section);
+			section = key->section;
+		}
+		fprintf(to, "# %s\n", key->help);
+		if (key->type == TYPE_TEXT && *(char **)place(key, c) == NULL) {
+			fprintf(to, "# %s is not set\n", key->name);
+			continue;
+		}
+		fprintf(to, "%s = ", key->name);
+		print_value(key, c, to);
+		fprintf(to, " # %s\n", c->origins[i]);
+	}
+}

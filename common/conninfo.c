@@ -1,0 +1,168 @@
+/*
+ * conninfo - the secrets in a libpq connection string or URI.
+ *
+ * One walk copies the text and leaves the secrets out; whether there are any
+ * is whether something was left out.
+ */
+#include "common/conninfo.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define MASK "***"
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool
+is_secret(const char *key, size_t len)
+{
+	return (len == 8 && strncasecmp(key, "password", 8) == 0) ||
+	       (len == 11 && strncasecmp(key, "sslpassword", 11) == 0);
+}
+
+/* "?a=b&c=d", from the question mark on. */
+static bool
+mask_query(const char *at, struct buf *out)
+{
+	bool found = false;
+
+	while (*at != '\0') {
+		size_t part = 1 + strcspn(at + 1, "&");
+		const char *equals = memchr(at, '=', part);
+
+		if (equals != NULL && equals + 1 < at + part &&
+		    is_secret(at + 1, (size_t)(equals - at) - 1)) {
+			buf_add(out, at, (size_t)(equals - at) + 1);
+			buf_add_text(out, MASK);
+			found = true;
+		} else {
+			buf_add(out, at, part);
+		}
+		at += part;
+	}
+	return found;
+}
+
+/* Behind "postgresql://". */
+static bool
+mask_uri(const char *at, struct buf *out)
+{
+	size_t authority = strcspn(at, "/?");
+	const char *last = memrchr(at, '@', authority);
+	const char *query = strchr(at, '?');
+	bool found = false;
+
+	/* A password with a slash or question mark in it, which should have
+	 * been percent-encoded: mask up to the last '@' all the same. */
+	if (last == NULL)
+		last = strrchr(at, '@');
+	if (last != NULL) {
+		const char *colon = memchr(at, ':', (size_t)(last - at));
+
+		if (colon != NULL && colon + 1 < last) {
+			buf_add(out, at, (size_t)(colon - at) + 1);
+			buf_add_text(out, MASK);
+			found = true;
+			at = last;
+			query = strchr(at, '?');
+		}
+	}
+	if (query == NULL) {
+		buf_add_text(out, at);
+		return found;
+	}
+	buf_add(out, at, (size_t)(query - at));
+	return mask_query(query, out) || found;
+}
+
+/* The end of the value at at, as libpq reads it. */
+static const char *
+value_end(const char *at)
+{
+	if (*at != '\'') {
+		while (*at != '\0' && !is_blank(*at)) {
+			if (*at == '\\' && at[1] != '\0')
+				at++;
+			at++;
+		}
+		return at;
+	}
+	for (at++; *at != '\0' && *at != '\''; at++) {
+		if (*at == '\\' && at[1] != '\0')
+			at++;
+	}
+	return *at == '\'' ? at + 1 : at;
+}
+
+/* "key = value" pairs, with blanks around the '=' if somebody likes. */
+static bool
+mask_pairs(const char *at, struct buf *out)
+{
+	bool found = false;
+
+	while (*at != '\0') {
+		const char *key = at, *value, *end;
+		size_t len;
+
+		while (is_blank(*key))
+			key++;
+		len = strcspn(key, "= \t\n\v\f\r");
+		value = key + len;
+		while (is_blank(*value))
+			value++;
+		if (*value != '=') { /* libpq will complain */
+			buf_add(out, at, (size_t)(value - at));
+			at = value;
+			continue;
+		}
+		value++;
+		while (is_blank(*value))
+			value++;
+		end = value_end(value);
+		if (is_secret(key, len) && end > value) {
+			buf_add(out, at, (size_t)(value - at));
+			buf_add_text(out, MASK);
+			found = true;
+		} else {
+			buf_add(out, at, (size_t)(end - at));
+		}
+		at = end;
+	}
+	return found;
+}
+
+static bool
+mask(const char *conninfo, struct buf *out)
+{
+	static const char *const schemes[] = { "postgresql://", "postgres://" };
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t len = strlen(schemes[i]);
+
+		if (strncmp(conninfo, schemes[i], len) == 0) {
+			buf_add(out, conninfo, len);
+			return mask_uri(conninfo + len, out);
+		}
+	}
+	return mask_pairs(conninfo, out);
+}
+
+bool
+conninfo_has_password(const char *conninfo)
+{
+	struct buf scratch = BUF_EMPTY;
+	bool found = mask(conninfo, &scratch);
+
+	buf_fini(&scratch);
+	return found;
+}
+
+void
+conninfo_mask(const char *conninfo, struct buf *out)
+{
+	(void)mask(conninfo, out);
+}

@@ -1,0 +1,304 @@
+/*
+ * log - one event a line on stderr, logfmt, for journald and people.
+ */
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/utf8.h"
+
+#define LINE_BYTES 2048
+
+/* The process's one log: the only thing in common/ that is global. */
+static struct {
+	char comp[32];
+	enum log_level level;
+	bool priorities;
+	bool is_socket;
+	int fd;
+	bool fd_owned;
+	uint64_t dropped;
+	uint64_t dropped_told;
+} log_state = { .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO };
+
+static const char *const level_names[] = {
+	[LOG_LEVEL_ERROR] = "error",
+	[LOG_LEVEL_WARNING] = "warning",
+	[LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug",
+};
+
+/* syslog's numbers, which journald reads. */
+static const char level_priorities[] = {
+	[LOG_LEVEL_ERROR] = '3',
+	[LOG_LEVEL_WARNING] = '4',
+	[LOG_LEVEL_INFO] = '6',
+	[LOG_LEVEL_DEBUG] = '7',
+};
+
+void
+log_init(const char *comp, enum log_level level)
+{
+	struct stat st;
+
+	snprintf(log_state.comp, sizeof(log_state.comp), "%s", comp);
+	log_state.level = level;
+	log_state.priorities = getenv("JOURNAL_STREAM") != NULL;
+	if (log_state.fd_owned)
+		close(log_state.fd);
+	log_state.fd = STDERR_FILENO;
+	log_state.fd_owned = false;
+	log_state.is_socket = false;
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return;
+	log_state.is_socket = S_ISSOCK(st.st_mode);
+	if (S_ISFIFO(st.st_mode)) {
+		/* O_NONBLOCK belongs to the open file, which we share with
+		 * others, so we open the pipe once more for ourselves. */
+		int fd = open("/proc/self/fd/2",
+			      O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+		if (fd >= 0) {
+			log_state.fd = fd;
+			log_state.fd_owned = true;
+		}
+	}
+}
+
+int
+log_level_parse(const char *name, enum log_level *out)
+{
+	for (unsigned i = 0; i < sizeof(level_names) / sizeof(level_names[0]);
+	     i++) {
+		if (strcmp(name, level_names[i]) == 0) {
+			*out = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+bool
+log_wants(enum log_level level)
+{
+	return level <= log_state.level;
+}
+
+uint64_t
+log_dropped(void)
+{
+	return log_state.dropped;
+}
+
+/* A line that is being put together; what does not fit is cut. */
+struct line {
+	size_t len;
+	char text[LINE_BYTES];
+};
+
+static void
+add(struct line *l, const char *text, size_t len)
+{
+	size_t room = sizeof(l->text) - 1 - l->len; /* 1 for the newline */
+
+	if (len > room)
+		len = room;
+	memcpy(l->text + l->len, text, len);
+	l->len += len;
+}
+
+/* Control characters as \n, \t or \xHH; in quotes also '"' and '\'. */
+static void
+add_escaped(struct line *l, const char *text, size_t len, bool quoted)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		char escape[8];
+
+		if (c == '\n')
+			add(l, "\\n", 2);
+		else if (c == '\t')
+			add(l, "\\t", 2);
+		else if (c < 0x20 || c == 0x7f)
+			add(l, escape,
+			    (size_t)snprintf(escape, sizeof(escape), "\\x%02x",
+					     c));
+		else if (quoted && (c == '"' || c == '\\'))
+			add(l, (char[]){ '\\', (char)c }, 2);
+		else
+			add(l, &text[i], 1);
+	}
+}
+
+/* Is there a key at s, as "slot=" in "slot=3"? */
+static bool
+is_key(const char *s)
+{
+	size_t n = 0;
+
+	while ((s[n] >= 'a' && s[n] <= 'z') || (n > 0 && s[n] == '_') ||
+	       (n > 0 && s[n] >= '0' && s[n] <= '9'))
+		n++;
+	return n > 0 && s[n] == '=';
+}
+
+/* Length of the event's words, before the blank and the first key. */
+static size_t
+event_len(const char *text)
+{
+	const char *at = text;
+
+	if (is_key(at))
+		return 0;
+	for (;;) {
+		at = strchr(at, ' ');
+		if (at == NULL)
+			return strlen(text);
+		if (is_key(at + 1))
+			return (size_t)(at - text);
+		at++;
+	}
+}
+
+static void
+add_time(struct line *l)
+{
+	int64_t now_us = clock_wall_us();
+	time_t seconds = (time_t)(now_us / 1000000);
+	struct tm tm;
+	char text[64];
+	int len;
+
+	gmtime_r(&seconds, &tm);
+	len = snprintf(text, sizeof(text),
+		       "ts=%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
+		       tm.tm_min, tm.tm_sec, (int)(now_us / 1000 % 1000));
+	add(l, text, (size_t)len);
+}
+
+static void
+compose(struct line *l, enum log_level level, const char *event)
+{
+	size_t words = event_len(event);
+
+	l->len = 0;
+	if (log_state.priorities)
+		add(l, (char[]){ '<', level_priorities[level], '>' }, 3);
+	add_time(l);
+	add(l, " level=", 7);
+	add(l, level_names[level], strlen(level_names[level]));
+	add(l, " comp=", 6);
+	add(l, log_state.comp, strlen(log_state.comp));
+	add(l, " msg=\"", 6);
+	add_escaped(l, event, words, true);
+	add(l, "\"", 1);
+	add_escaped(l, event + words, strlen(event + words), false);
+	l->len = utf8_cut(l->text, l->len);
+	l->text[l->len++] = '\n';
+}
+
+/* One attempt, without waiting for whoever reads. */
+static bool
+write_line(const struct line *l)
+{
+	struct pollfd pfd = { .fd = log_state.fd, .events = POLLOUT };
+	ssize_t n;
+
+	if (log_state.is_socket) {
+		n = send(log_state.fd, l->text, l->len,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+	} else {
+		/* For a pipe that could not be opened again and a terminal
+		 * that is stopped. */
+		if (poll(&pfd, 1, 0) != 1 || (pfd.revents & POLLOUT) == 0)
+			return false;
+		n = write(log_state.fd, l->text, l->len);
+	}
+	return n == (ssize_t)l->len;
+}
+
+static void
+emit(enum log_level level, const char *event)
+{
+	int saved = errno; /* callers log first and look at errno after */
+	struct line l;
+
+	if (log_state.dropped > log_state.dropped_told) {
+		char lost[64];
+
+		snprintf(lost, sizeof(lost), "log lines dropped count=%llu",
+			 (unsigned long long)(log_state.dropped -
+					      log_state.dropped_told));
+		compose(&l, LOG_LEVEL_WARNING, lost);
+		if (write_line(&l))
+			log_state.dropped_told = log_state.dropped;
+	}
+	compose(&l, level, event);
+	if (!write_line(&l))
+		log_state.dropped++;
+	errno = saved;
+}
+
+static void __attribute__((format(printf, 2, 0)))
+vlog(enum log_level level, const char *format, va_list args)
+{
+	char event[LINE_BYTES];
+
+	if (!log_wants(level))
+		return;
+	vsnprintf(event, sizeof(event), format, args);
+	emit(level, event);
+}
+
+void
+log_error(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vlog(LOG_LEVEL_ERROR, format, args);
+	va_end(args);
+}
+
+void
+log_warning(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vlog(LOG_LEVEL_WARNING, format, args);
+	va_end(args);
+}
+
+void
+log_info(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vlog(LOG_LEVEL_INFO, format, args);
+	va_end(args);
+}
+
+void
+log_debug(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vlog(LOG_LEVEL_DEBUG, format, args);
+	va_end(args);
+}
