@@ -19,7 +19,8 @@
 struct definition;
 
 #define DEFINITION_ERRORS_MAX 20
-#define DEFINITION_BYTES_MAX (1U << 20)
+/* Large enough for DEFINITION_STATES_MAX states. */
+#define DEFINITION_BYTES_MAX (16U << 20)
 #define DEFINITION_STATES_MAX 100000U
 
 /* All that is wrong with a text, the first 20 of it. */
@@ -47,5 +48,8 @@ const char *definition_state_type(const struct definition *d, uint32_t no);
  * last ':' or '/'), borrowed; empty for other types.
  */
 struct slice definition_state_action(const struct definition *d, uint32_t no);
+/* A Task's Resource as it stands in the text, borrowed; empty for others. */
+struct slice definition_state_resource(const struct definition *d,
+                                       uint32_t no);
 
 #endif

@@ -59,6 +59,10 @@ struct effects {
 void effects_fini(struct effects *e);
 void effects_clear(struct effects *e);
 
+/* Called at every entry into a state (rappelctl exec shows the path). */
+typedef void instance_trace_cb(void *arg, uint32_t state_no,
+                               uint32_t activation);
+
 struct instance_options {
 	struct uuid id;
 	struct slice workflow;   /* its name, for $$.StateMachine.Name; copied */
@@ -66,6 +70,9 @@ struct instance_options {
 	int64_t started_at_us;   /* of the first claim, since 1970 */
 	struct slice input;      /* checked msgpack; copied */
 	uint64_t value_bytes_max; /* States.DataLimitExceeded above; 0: 256 KiB */
+	/* Optional; here so that it sees what instance_create() enters. */
+	instance_trace_cb *trace;
+	void *trace_arg;
 };
 
 /*
@@ -123,9 +130,7 @@ struct end_view {
 /* The instance must have ended. */
 void instance_end(const struct instance *i, struct end_view *out);
 
-/* Called at every entry into a state (rappelctl exec shows the path). */
-typedef void instance_trace_cb(void *arg, uint32_t state_no,
-                               uint32_t activation);
+/* From now on; activation is 0 for states that have none. */
 void instance_set_trace(struct instance *i, instance_trace_cb *cb, void *arg);
 
 /* Approximate heap bytes it holds. */

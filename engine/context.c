@@ -1,0 +1,105 @@
+/*
+ * context - the context object, "$$", as far as an expression looks at it.
+ */
+#include "common/value.h"
+#include "engine/instance_parts.h"
+#include "engine/timestamp.h"
+
+static void
+pack_slice(struct buf *to, const char *key, struct slice text)
+{
+	value_pack_text(to, key);
+	value_pack_str(to, text.data, text.len);
+}
+
+static void
+pack_time(struct buf *to, const char *key, int64_t at_us)
+{
+	char text[TIMESTAMP_TEXT_SIZE];
+
+	timestamp_text(at_us, text);
+	value_pack_text(to, key);
+	value_pack_text(to, text);
+}
+
+static void
+pack_execution(struct buf *to, const struct instance *i, uint8_t parts)
+{
+	char id[UUID_TEXT_SIZE];
+
+	uuid_text(&i->id, id);
+	value_pack_text(to, "Execution");
+	value_pack_map(to, (parts & CONTEXT_INPUT) ? 4 : 3);
+	pack_slice(to, "Id", slice_of(id));
+	if (parts & CONTEXT_INPUT) {
+		value_pack_text(to, "Input");
+		value_pack_raw(to, i->input->s);
+	}
+	pack_slice(to, "Name", i->name.len > 0 ? i->name : slice_of(id));
+	pack_time(to, "StartTime", i->started_us);
+}
+
+static void
+pack_item(struct buf *to, const struct branch *item, uint8_t parts)
+{
+	bool value = (parts & CONTEXT_ITEM) && item->item != NULL;
+
+	value_pack_text(to, "Map");
+	value_pack_map(to, 1);
+	value_pack_text(to, "Item");
+	value_pack_map(to, value ? 2 : 1);
+	value_pack_text(to, "Index");
+	value_pack_uint(to, item->index);
+	if (value) {
+		value_pack_text(to, "Value");
+		value_pack_raw(to, item->item->s);
+	}
+}
+
+/* The branch for an item of the innermost Map around b, or NULL. */
+static const struct branch *
+item_of(const struct branch *b)
+{
+	while (b->parent != NULL) {
+		if (b->parent->state->type == STATE_MAP)
+			return b;
+		b = b->parent->owner;
+	}
+	return NULL;
+}
+
+struct value *
+context_create(const struct instance *i, const struct branch *b,
+               uint8_t parts)
+{
+	const struct branch *item = (parts & (CONTEXT_INDEX | CONTEXT_ITEM)) ?
+	    item_of(b) : NULL;
+	bool execution = parts & (CONTEXT_EXECUTION | CONTEXT_INPUT);
+	struct buf to = BUF_EMPTY;
+	struct value *v;
+
+	value_pack_map(&to, (uint32_t)execution + (item != NULL) +
+	                        !!(parts & CONTEXT_STATE) +
+	                        !!(parts & CONTEXT_MACHINE));
+	if (execution)
+		pack_execution(&to, i, parts);
+	if (item != NULL)
+		pack_item(&to, item, parts);
+	if (parts & CONTEXT_STATE) {
+		value_pack_text(&to, "State");
+		value_pack_map(&to, 3);
+		pack_time(&to, "EnteredTime", b->entered_us);
+		pack_slice(&to, "Name", b->state->name);
+		value_pack_text(&to, "RetryCount");
+		value_pack_uint(&to, b->attempt > 0 ? b->attempt - 1 : 0);
+	}
+	if (parts & CONTEXT_MACHINE) {
+		value_pack_text(&to, "StateMachine");
+		value_pack_map(&to, 2);
+		pack_slice(&to, "Id", i->workflow);
+		pack_slice(&to, "Name", i->workflow);
+	}
+	v = value_create(buf_slice(&to));
+	buf_fini(&to);
+	return v;
+}
