@@ -36,7 +36,7 @@ void commit_run(struct flusher *f);
 bool commit_quiet(const struct commit *c);
 /* The writer's session stands. */
 bool commit_ready(const struct commit *c);
-/* The filling batch is as large as it may grow: stop reading completions. */
+/* The filling batch is as large as it should grow: nothing is dispatched. */
 bool commit_full(const struct flusher *f);
 
 #endif

@@ -41,7 +41,6 @@ static struct event *drain_event;
 static struct buf status_last;
 static uint64_t status_sent_us;
 static uint64_t drain_by_us; /* nothing waits longer */
-static bool link_paused;
 
 int64_t
 flusher_now_us(const struct flusher *f)
@@ -109,15 +108,11 @@ turn_cb(evutil_socket_t fd, short what, void *arg)
 	commit_run(f);
 	if (f->link == NULL)
 		return;
-	if (keeper_holds(f->keeper))
+	/* A full batch means that the database is behind or away: what runs may
+	 * still end, so memory is bounded by what the workers hold; reading
+	 * goes on, since a DRAIN may come. */
+	if (keeper_holds(f->keeper) && !commit_full(f))
 		dispatch_run(f);
-	if (commit_full(f) && !link_paused) {
-		link_paused = true;
-		link_pause(f->link);
-	} else if (!commit_full(f) && link_paused) {
-		link_paused = false;
-		link_resume(f->link);
-	}
 }
 
 static void
