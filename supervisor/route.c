@@ -1,0 +1,371 @@
+/*
+ * route - who may say what, and where it goes.
+ */
+#include "supervisor/route.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/value.h"
+#include "supervisor/supervisor.h"
+
+/* ---- to the flusher ---- */
+
+static void
+route_to_flusher(struct supervisor *s, enum frame_type type,
+                 const struct child *worker, uint32_t count,
+                 struct slice payload)
+{
+	if (s->flusher.link == NULL)
+		return;
+	frame_add(link_out(s->flusher.link), type, worker->slot, worker->spawn,
+	          count, payload);
+	link_send(s->flusher.link);
+}
+
+static void
+route_announce(struct child *worker)
+{
+	struct supervisor *s = worker->supervisor;
+
+	if (s->flusher.phase != CHILD_READY || worker->announced)
+		return;
+	worker->announced = true;
+	route_to_flusher(s, FRAME_HELLO, worker, 0, buf_slice(&worker->hello));
+}
+
+void
+route_gone(struct child *worker, const char *reason)
+{
+	struct buf payload = BUF_EMPTY;
+
+	if (!worker->announced)
+		return;
+	worker->announced = false;
+	value_pack_map(&payload, 1);
+	value_pack_text(&payload, "reason");
+	value_pack_text(&payload, reason);
+	route_to_flusher(worker->supervisor, FRAME_GONE, worker, 0,
+	                 buf_slice(&payload));
+	buf_fini(&payload);
+}
+
+void
+route_drain(struct child *c, uint64_t grace_us)
+{
+	struct buf payload = BUF_EMPTY;
+
+	if (c->link == NULL)
+		return;
+	if (c->kind == CHILD_FLUSHER) {
+		value_pack_map(&payload, 1);
+		value_pack_text(&payload, "grace_us");
+		value_pack_uint(&payload, grace_us);
+	} else {
+		value_pack_null(&payload);
+	}
+	frame_add(link_out(c->link), FRAME_DRAIN, c->slot, c->spawn, 0,
+	          buf_slice(&payload));
+	link_send(c->link);
+	buf_fini(&payload);
+}
+
+/* ---- from a worker ---- */
+
+static int
+route_broken(struct child *c, const char *what)
+{
+	child_kill(c, false, "broke the protocol: %s", what);
+	return -EPROTO;
+}
+
+static int
+route_worker_hello(struct child *c, const struct frame *f)
+{
+	if (c->phase != CHILD_STARTING && c->phase != CHILD_KILLED)
+		return route_broken(c, "HELLO twice");
+	if (f->payload.len > ROUTE_HELLO_MAX)
+		return route_broken(c, "HELLO is too long");
+	if (c->phase == CHILD_KILLED)
+		return 0;
+	c->hello.len = 0;
+	buf_add(&c->hello, f->payload.data, f->payload.len);
+	c->worked = true;
+	child_set_phase(c, CHILD_READY, clock_mono_us());
+	log_info("worker ready slot=%u spawn=%u pid=%d", c->slot, c->spawn,
+	         (int)c->pid);
+	route_announce(c);
+	supervisor_changed(c->supervisor);
+	return 0;
+}
+
+static int
+route_worker_frame_cb(void *arg, const struct frame *f)
+{
+	struct child *c = arg;
+
+	CHECK_OBJ(c, CHILD_MAGIC);
+	if (f->slot != c->slot || f->spawn != c->spawn)
+		return route_broken(c, "a frame in another worker's name");
+	if (f->type == FRAME_HELLO)
+		return route_worker_hello(c, f);
+	if (f->type != FRAME_COMPLETION)
+		return route_broken(c, frame_type_name(f->type));
+	if (c->phase == CHILD_STARTING)
+		return route_broken(c, "COMPLETION before HELLO");
+	/* Not announced: its flusher is dead, and with it the tokens. */
+	if (c->announced)
+		route_to_flusher(c->supervisor, FRAME_COMPLETION, c, f->count,
+		                 f->payload);
+	return 0;
+}
+
+/* ---- from the flusher ---- */
+
+static int
+route_flusher_hello(struct child *c)
+{
+	struct supervisor *s = c->supervisor;
+
+	if (c->phase == CHILD_STARTING) {
+		child_set_phase(c, CHILD_READY, clock_mono_us());
+		log_info("flusher ready spawn=%u pid=%d", c->spawn,
+		         (int)c->pid);
+		for (uint32_t i = 0; i < s->config.workers; i++) {
+			if (s->workers[i].phase == CHILD_READY)
+				route_announce(&s->workers[i]);
+		}
+		supervisor_changed(s);
+	} else if (c->phase == CHILD_READY) {
+		return route_broken(c, "HELLO twice");
+	}
+	return 0;
+}
+
+static struct child *
+route_worker(struct supervisor *s, uint16_t slot, uint32_t spawn)
+{
+	struct child *w;
+
+	if (slot >= s->config.workers)
+		return NULL;
+	w = &s->workers[slot];
+	return w->spawn == spawn && child_alive(w) ? w : NULL;
+}
+
+static void
+route_dispatch(struct supervisor *s, const struct frame *f)
+{
+	struct child *w = route_worker(s, f->slot, f->spawn);
+
+	if (w != NULL && w->phase == CHILD_READY && w->link != NULL) {
+		frame_add(link_out(w->link), FRAME_DISPATCH, f->slot, f->spawn,
+		          f->count, f->payload);
+		link_send(w->link);
+		return;
+	}
+	frame_add(link_out(s->flusher.link), FRAME_UNDELIVERABLE, f->slot,
+	          f->spawn, f->count, f->payload);
+	link_send(s->flusher.link);
+}
+
+static void
+route_status(struct supervisor *s, const struct frame *f)
+{
+	enum health health = (enum health)f->count;
+	struct error err = { 0 };
+
+	s->silent_ticks = 0;
+	if (f->payload.len > ROUTE_STATUS_MAX ||
+	    value_check_frame(f->payload, 40, &err) < 0) {
+		/* It becomes a part of our own replies. */
+		log_warning("flusher: its STATUS is not usable: %s",
+		            err.message[0] != '\0' ? err.message : "too long");
+	} else {
+		s->status.len = 0;
+		buf_add(&s->status, f->payload.data, f->payload.len);
+	}
+	if (f->count > HEALTH_DRAINING || health == s->health)
+		return;
+	s->health = health;
+	if (health == HEALTH_WORKING) {
+		s->flusher.worked = true;
+		s->ever_worked = true;
+	}
+	supervisor_changed(s);
+}
+
+static int
+route_flusher_frame_cb(void *arg, const struct frame *f)
+{
+	struct child *c = arg, *w;
+	struct supervisor *s;
+
+	CHECK_OBJ(c, CHILD_MAGIC);
+	s = c->supervisor;
+	if (f->type == FRAME_HELLO)
+		return route_flusher_hello(c);
+	if (c->phase == CHILD_STARTING)
+		return route_broken(c, "a frame before HELLO");
+	switch (f->type) {
+	case FRAME_DISPATCH:
+		route_dispatch(s, f);
+		return 0;
+	case FRAME_KILL:
+		w = route_worker(s, f->slot, f->spawn);
+		if (w != NULL)
+			child_kill(w, true, "killed at the flusher's request");
+		return 0;
+	case FRAME_STATUS:
+		route_status(s, f);
+		return 0;
+	case FRAME_HELLO:
+	case FRAME_COMPLETION:
+	case FRAME_UNDELIVERABLE:
+	case FRAME_GONE:
+	case FRAME_DRAIN:
+	case FRAME_REQUEST:
+	case FRAME_REPLY:
+		break;
+	}
+	return route_broken(c, frame_type_name(f->type));
+}
+
+/* ---- both ---- */
+
+static void
+route_gone_cb(void *arg, int reason, const struct error *err)
+{
+	struct child *c = arg;
+	char text[512] = "";
+
+	CHECK_OBJ(c, CHILD_MAGIC);
+	link_destroy(&c->link);
+	if (reason == -EPROTO) {
+		if (err != NULL)
+			error_text(err, text, sizeof(text));
+		child_kill(c, false, "broke the protocol: %s", text);
+	} else if (c->pid != 0 && c->kill_after_us == 0) {
+		/* Closing it is the last but one thing that an exit does. The
+		 * flusher may have something to tidy up. */
+		c->kill_after_us =
+		    clock_mono_us() + (c->kind == CHILD_FLUSHER
+		                           ? CLOCK_SECOND_US
+		                           : 200 * CLOCK_MS_US);
+	}
+	child_maybe_ended(c);
+	supervisor_changed(c->supervisor);
+}
+
+static void
+route_turn_cb(void *arg)
+{
+	struct child *c = arg;
+
+	CHECK_OBJ(c, CHILD_MAGIC);
+	route_pressure(c->supervisor);
+}
+
+static const struct link_ops route_worker_ops = {
+	.frame_cb = route_worker_frame_cb,
+	.gone_cb = route_gone_cb,
+	.turn_cb = route_turn_cb,
+};
+
+static const struct link_ops route_flusher_ops = {
+	.frame_cb = route_flusher_frame_cb,
+	.gone_cb = route_gone_cb,
+	.turn_cb = route_turn_cb,
+};
+
+struct link *
+route_link(struct child *c, int fd)
+{
+	bool flusher = c->kind == CHILD_FLUSHER;
+
+	return link_create(c->supervisor->base, fd,
+	                   flusher ? PEER_FLUSHER : PEER_WORKER,
+	                   FRAME_BYTES_MAX,
+	                   flusher ? &route_flusher_ops : &route_worker_ops,
+	                   c);
+}
+
+/* ---- back-pressure ---- */
+
+static void
+route_set_paused(struct child *c, bool paused)
+{
+	if (c->link == NULL || c->paused == paused)
+		return;
+	c->paused = paused;
+	if (paused)
+		link_pause(c->link);
+	else
+		link_resume(c->link);
+}
+
+/* Above the limit: yes. Below half of it: no. Between: as before. */
+static bool
+route_over(size_t unsent, size_t limit, bool before)
+{
+	return unsent > limit || (before && unsent > limit / 2);
+}
+
+static void
+route_stuck(struct supervisor *s, struct child *worst, size_t unsent,
+            uint64_t now_us)
+{
+	if (s->pressed_since_us == 0 || unsent < s->pressed_unsent) {
+		s->pressed_since_us = now_us;
+		s->pressed_unsent = unsent;
+	} else if (now_us - s->pressed_since_us >= ROUTE_STUCK_US &&
+	           worst != NULL) {
+		child_kill(worst, false, "did not read what waits for it");
+		s->pressed_since_us = 0;
+	}
+}
+
+void
+route_pressure(struct supervisor *s)
+{
+	struct timeval soon = { 0, 2000 };
+	struct child *worst = NULL;
+	size_t total = 0, most = 0, unsent;
+	bool pause_workers, pause_flusher;
+	bool workers_paused = false;
+
+	for (uint32_t i = 0; i < s->config.workers; i++) {
+		struct child *w = &s->workers[i];
+
+		workers_paused |= w->paused;
+		if (w->link == NULL || w->phase == CHILD_KILLED)
+			continue;
+		unsent = link_unsent(w->link);
+		total += unsent;
+		if (unsent > most) {
+			most = unsent;
+			worst = w;
+		}
+	}
+	unsent = s->flusher.link != NULL ? link_unsent(s->flusher.link) : 0;
+	pause_workers = route_over(unsent, ROUTE_FLUSHER_MAX, workers_paused);
+	pause_flusher =
+	    route_over(total, ROUTE_WORKERS_MAX, s->flusher.paused);
+	if (pause_workers || workers_paused) {
+		for (uint32_t i = 0; i < s->config.workers; i++)
+			route_set_paused(&s->workers[i], pause_workers);
+	}
+	route_set_paused(&s->flusher, pause_flusher);
+	if (pause_flusher)
+		route_stuck(s, worst, total, clock_mono_us());
+	else
+		s->pressed_since_us = 0;
+	/* A link does not say when it has sent; while something waits for
+	 * that, look again soon. */
+	s->pressed = pause_workers || pause_flusher;
+	if (s->pressed)
+		event_add(s->pressure, &soon);
+}

@@ -1,0 +1,42 @@
+/*
+ * route - frames between workers and flusher, by header alone.
+ *
+ * Runs in the supervisor. What a peer claims about itself is checked against
+ * the child that the socket belongs to; payloads pass as bytes.
+ *
+ * Back-pressure: while more than ROUTE_FLUSHER_MAX bytes wait for the flusher
+ * no worker is read; while more than ROUTE_WORKERS_MAX wait for the workers
+ * together the flusher is not read. It is the sum that counts: one worker
+ * that is busy for an hour and does not read must not keep the flusher's
+ * other frames, KILL among them, from being read. When the sum does not
+ * shrink for ROUTE_STUCK_US, the worker with most bytes waiting is killed.
+ */
+#ifndef SUPERVISOR_ROUTE_H
+#define SUPERVISOR_ROUTE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ROUTE_FLUSHER_MAX ((size_t)16 << 20)
+#define ROUTE_WORKERS_MAX ((size_t)64 << 20)
+#define ROUTE_STUCK_US UINT64_C(10000000)
+#define ROUTE_HELLO_MAX (64U << 10)
+#define ROUTE_STATUS_MAX (24U << 10)
+
+struct child;
+struct link;
+struct supervisor;
+
+/* A link for a child's end of a socketpair; takes fd. */
+struct link *route_link(struct child *c, int fd);
+
+/* To the flusher: this worker ended like that, all it sent was passed on. */
+void route_gone(struct child *worker, const char *reason);
+
+/* To a worker or the flusher. grace_us counts for the flusher only. */
+void route_drain(struct child *c, uint64_t grace_us);
+
+/* Looks at what is unsent and pauses or resumes reading. */
+void route_pressure(struct supervisor *s);
+
+#endif

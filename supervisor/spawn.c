@@ -1,0 +1,194 @@
+/*
+ * spawn - the only place that forks.
+ */
+#include "supervisor/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "supervisor/reap.h"
+
+extern char **environ;
+
+/* In the child: says why, and ends. dprintf is fine, there is one thread. */
+static _Noreturn void
+spawn_die(const struct spawn *s, const char *what)
+{
+	dprintf(2, "rappeld: %s: %s: %s\n", s->path, what, strerror(errno));
+	_exit(EXIT_CANNOT_EXEC);
+}
+
+/* Puts from on to, which must survive exec. */
+static void
+spawn_move_fd(const struct spawn *s, int from, int to)
+{
+	if (from == to) {
+		if (fcntl(to, F_SETFD, 0) != 0)
+			spawn_die(s, "fcntl");
+	} else if (dup2(from, to) < 0) {
+		spawn_die(s, "dup2");
+	}
+}
+
+static void
+spawn_descriptors(const struct spawn *s)
+{
+	int log_fd = s->log_fd, socket_fd = s->socket_fd;
+	int stdin_fd = s->stdin_fd;
+	int null_fd;
+
+	/* Out of the way of 0 to 3 first, whatever they were. */
+	if (log_fd >= 0 && (log_fd = fcntl(log_fd, F_DUPFD, 10)) < 0)
+		spawn_die(s, "dup");
+	if (socket_fd >= 0 && (socket_fd = fcntl(socket_fd, F_DUPFD, 10)) < 0)
+		spawn_die(s, "dup");
+	if (stdin_fd >= 0 && (stdin_fd = fcntl(stdin_fd, F_DUPFD, 10)) < 0)
+		spawn_die(s, "dup");
+	null_fd = open("/dev/null", O_RDWR);
+	if (null_fd < 0)
+		spawn_die(s, "/dev/null");
+	spawn_move_fd(s, stdin_fd >= 0 ? stdin_fd : null_fd, 0);
+	if (log_fd >= 0)
+		spawn_move_fd(s, log_fd, 2);
+	else if (fcntl(2, F_GETFD) < 0)
+		spawn_move_fd(s, null_fd, 2);
+	spawn_move_fd(s, 2, 1);
+	if (socket_fd >= 0)
+		spawn_move_fd(s, socket_fd, 3);
+	if (close_range(socket_fd >= 0 ? 4 : 3, ~0U, 0) != 0)
+		spawn_die(s, "close_range");
+}
+
+static void
+spawn_signals(void)
+{
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		(void)sigaction(sig, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void
+spawn_child(const struct spawn *s, pid_t parent)
+{
+	/* The loop's handlers write into a pipe that the supervisor reads:
+	 * no signal may come through before they are gone. */
+	spawn_signals();
+	(void)setpgid(0, 0);
+	spawn_descriptors(s);
+	if (s->user != NULL &&
+	    (initgroups(s->user, s->gid) != 0 || setgid(s->gid) != 0 ||
+	     setuid(s->uid) != 0))
+		spawn_die(s, "changing the user");
+	/* After setuid, which clears it. */
+	if (s->death_signal != 0) {
+		if (prctl(PR_SET_PDEATHSIG, s->death_signal) != 0)
+			spawn_die(s, "prctl");
+		if (getppid() != parent)
+			_exit(EXIT_CANNOT_EXEC);
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		spawn_die(s, "no_new_privs");
+	if (s->cwd != NULL && chdir(s->cwd) != 0)
+		spawn_die(s, s->cwd);
+	execve(s->path, s->argv, s->envp);
+	spawn_die(s, "exec");
+}
+
+pid_t
+spawn_exec(const struct spawn *s)
+{
+	pid_t parent = getpid();
+	sigset_t all, old;
+	pid_t pid;
+	int err;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &old);
+	pid = fork();
+	if (pid == 0)
+		spawn_child(s, parent);
+	err = errno;
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return -err;
+	/* Both sides set it, so that kill(-pid) works from here on. It fails
+	 * when the child was quicker and has exec'd, which is as good. */
+	(void)setpgid(pid, pid);
+	return pid;
+}
+
+static void
+strings_take(struct strings *l, char *s)
+{
+	l->items = mem_realloc(l->items, (l->count + 2) * sizeof(*l->items));
+	l->items[l->count++] = s;
+	l->items[l->count] = NULL;
+}
+
+void
+strings_add(struct strings *l, const char *format, ...)
+{
+	char *s = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&s, format, args);
+	va_end(args);
+	ASSERT(n >= 0);
+	strings_take(l, s);
+}
+
+void
+strings_fini(struct strings *l)
+{
+	for (uint32_t i = 0; i < l->count; i++)
+		free(l->items[i]);
+	free(l->items);
+	l->items = NULL;
+	l->count = 0;
+}
+
+void
+strings_add_env(struct strings *l, const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value != NULL)
+		strings_add(l, "%s=%s", name, value);
+}
+
+void
+strings_add_env_prefix(struct strings *l, const char *prefix)
+{
+	for (char **e = environ; *e != NULL; e++) {
+		if (strncmp(*e, prefix, strlen(prefix)) == 0)
+			strings_take(l, mem_strdup(*e));
+	}
+}
+
+const char *
+strings_env(const struct strings *l, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (uint32_t i = 0; i < l->count; i++) {
+		if (strncmp(l->items[i], name, len) == 0 &&
+		    l->items[i][len] == '=')
+			return l->items[i] + len + 1;
+	}
+	return NULL;
+}

@@ -1,0 +1,51 @@
+/*
+ * spawn - fork and exec one child with nothing of ours in it.
+ *
+ * The child gets: descriptors 0 (/dev/null, or
+ * stdin_fd), 1 and 2 (the log, or log_fd), 3
+ * (its socket, or none); a process group of its own; default signals, empty
+ * mask; no_new_privs; exactly the environment given.
+ */
+#ifndef SUPERVISOR_SPAWN_H
+#define SUPERVISOR_SPAWN_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/assert.h"
+
+struct spawn {
+	const char *path;
+	char *const *argv;
+	char *const *envp;
+	int stdin_fd;   /* becomes 0; -1 for /dev/null */
+	int socket_fd;  /* becomes 3; -1 for none */
+	int log_fd;     /* becomes 1 and 2; -1 keeps ours */
+	const char *cwd; /* NULL for ours */
+	int death_signal; /* sent when the supervisor dies; 0 for none */
+	const char *user; /* NULL for ours; otherwise needs root */
+	uid_t uid;        /* of user */
+	gid_t gid;
+};
+
+/* The pid, or -errno when there could be no new process. */
+pid_t spawn_exec(const struct spawn *s) MUST_CHECK;
+
+/* A list of strings for argv and envp, ended by NULL. */
+struct strings {
+	char **items;
+	uint32_t count;
+};
+
+void strings_add(struct strings *l, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void strings_fini(struct strings *l);
+
+/* NAME=value of our own environment, if set. */
+void strings_add_env(struct strings *l, const char *name);
+/* All of our own environment whose names begin with prefix. */
+void strings_add_env_prefix(struct strings *l, const char *prefix);
+/* The value of NAME in such a list, or NULL. */
+const char *strings_env(const struct strings *l, const char *name);
+
+#endif

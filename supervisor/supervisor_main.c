@@ -1,0 +1,466 @@
+/*
+ * supervisor_main - rappeld: open, start, loop, stop.
+ *
+ * The supervisor's process and its only event loop. In the foreground, log
+ * on stderr. What the pool is made of is in supervisor.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/link.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "supervisor/control.h"
+#include "supervisor/dev.h"
+#include "supervisor/reap.h"
+#include "supervisor/route.h"
+#include "supervisor/supervisor.h"
+
+/* Without a word from the flusher for that long it hangs; it owes one every
+ * 5 s. */
+#define SILENT_TICKS_MAX 30U
+/* Beside the workers: control clients, lock, log, loop, and a reserve. */
+#define SIGNAL_EVENTS 5U
+#define DESCRIPTORS_OWN (CONTROL_CLIENTS_MAX + 48U)
+
+static const char usage[] =
+    "usage: rappeld [option...]\n"
+    "Runs durable workflows that are kept in PostgreSQL.\n"
+    "\n"
+    "  -c, --config FILE        configuration (default $RAPPEL_CONFIG)\n"
+    "      --dev                with a private PostgreSQL when none is "
+    "configured\n"
+    "      --dir DIR            the pool's directory\n"
+    "      --database CONNINFO  libpq connection string, without a password\n"
+    "      --workers N          worker processes\n"
+    "      --shutdown-grace T   what running actions get at a stop (30s)\n"
+    "      --log-level LEVEL    error, warning, info or debug\n"
+    "  -t, --test               check the configuration, print it, exit\n"
+    "  -V, --version            print the version, exit\n"
+    "      --help               print this, exit\n"
+    "\n"
+    "Signals: TERM drains; a second TERM, or INT, ends the grace; QUIT kills "
+    "all.\n"
+    "Exit status: 0 stopped cleanly, 1 failed, 64 usage, 75 in use, 77 "
+    "permission,\n"
+    "78 configuration or schema.\n";
+
+enum {
+	OPTION_DEV = 256,
+	OPTION_DIR,
+	OPTION_DATABASE,
+	OPTION_WORKERS,
+	OPTION_GRACE,
+	OPTION_LOG_LEVEL,
+	OPTION_HELP,
+};
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "dev", no_argument, NULL, OPTION_DEV },
+	{ "dir", required_argument, NULL, OPTION_DIR },
+	{ "database", required_argument, NULL, OPTION_DATABASE },
+	{ "workers", required_argument, NULL, OPTION_WORKERS },
+	{ "shutdown-grace", required_argument, NULL, OPTION_GRACE },
+	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
+	{ "test", no_argument, NULL, 't' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* ---- events ---- */
+
+static void
+signal_cb(evutil_socket_t sig, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)what;
+	CHECK_OBJ(s, SUPERVISOR_MAGIC);
+	switch ((int)sig) {
+	case SIGCHLD:
+		reconcile_reap(s);
+		break;
+	case SIGTERM:
+		log_info("signal TERM");
+		if (s->stop.wanted && s->stop.exit)
+			supervisor_force(s);
+		else
+			supervisor_stop(s, s->config.shutdown_grace_us, true);
+		break;
+	case SIGINT:
+		log_info("signal INT");
+		supervisor_force(s);
+		break;
+	case SIGQUIT:
+		log_warning("signal QUIT, killing everything");
+		supervisor_abort(s, 1);
+		break;
+	case SIGHUP:
+		log_warning("signal HUP: the configuration is read at start "
+		            "only; restart to change it");
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+wake_cb(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	supervisor_changed(arg);
+}
+
+static void
+pressure_cb(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	route_pressure(arg);
+}
+
+static void
+feed_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+
+	(void)fd;
+	(void)what;
+	/* That this runs shows that the loop turns. A database that is away
+	 * is no reason to be restarted; a flusher that says nothing is. */
+	if (s->silent_ticks < SILENT_TICKS_MAX)
+		notify_send(&s->notify, "WATCHDOG=1");
+}
+
+static void
+tick_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct supervisor *s = arg;
+	uint64_t now = clock_mono_us();
+	uint64_t left;
+
+	(void)fd;
+	(void)what;
+	/* Counted in our own turns, not by the clock: after we were stopped
+	 * ourselves its words are there to be read first. */
+	if (s->flusher.phase == CHILD_READY && s->status.len > 0 &&
+	    ++s->silent_ticks > SILENT_TICKS_MAX)
+		child_kill(&s->flusher, false, "said nothing for %u s",
+		           SILENT_TICKS_MAX);
+	if (s->stop.exit) {
+		left = s->stop.deadline_us > now ? s->stop.deadline_us - now
+		                                 : 0;
+		notify_send(&s->notify, "EXTEND_TIMEOUT_USEC=%llu",
+		            (unsigned long long)(left + 15 * CLOCK_SECOND_US));
+	}
+}
+
+/* ---- opening ---- */
+
+/* Exits itself for what is answered at once. */
+static void
+parse_options(int argc, char **argv, struct config_flags *flags, bool *dev,
+              bool *test)
+{
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tV", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			flags->file = optarg;
+			break;
+		case OPTION_DEV:
+			*dev = true;
+			break;
+		case OPTION_DIR:
+			flags->dir = optarg;
+			break;
+		case OPTION_DATABASE:
+			flags->database = optarg;
+			break;
+		case OPTION_WORKERS:
+			flags->workers = optarg;
+			break;
+		case OPTION_GRACE:
+			flags->shutdown_grace = optarg;
+			break;
+		case OPTION_LOG_LEVEL:
+			flags->log_level = optarg;
+			break;
+		case 't':
+			*test = true;
+			break;
+		case 'V':
+			puts("rappeld " RAPPEL_VERSION);
+			exit(0);
+		case OPTION_HELP:
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs("try \"rappeld --help\"\n", stderr);
+			exit(EXIT_USAGE);
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "rappeld: unexpected argument \"%s\"\n",
+		        argv[optind]);
+		exit(EXIT_USAGE);
+	}
+}
+
+/* 0 to 2 must be open, or a socket of ours would be taken for stderr. */
+static void
+open_standard_descriptors(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= 2 && fcntl(fd, F_SETFD, 0) == 0);
+	if (fd > 2)
+		close(fd);
+}
+
+static int
+check_descriptor_limit(const struct supervisor *s, struct error *err)
+{
+	rlim_t need = s->config.workers + DESCRIPTORS_OWN;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+		return 0;
+	if (limit.rlim_max >= need) {
+		limit.rlim_cur = need;
+		if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+			return 0;
+	}
+	error_set(err,
+	          "%u workers need %llu file descriptors and the limit is "
+	          "%llu; raise it (LimitNOFILE=, ulimit -n) or lower workers",
+	          s->config.workers, (unsigned long long)need,
+	          (unsigned long long)limit.rlim_max);
+	return EXIT_CONFIG;
+}
+
+/* With --dev and no directory named, it is the one for that: what is meant
+ * for production is never taken by accident. */
+static int
+load_config(struct supervisor *s, const struct config_flags *flags,
+            struct error *err)
+{
+	struct config_flags with_dir = *flags;
+	char *dev_dir;
+	size_t len;
+	int rc;
+
+	rc = config_load(flags, &s->config, err);
+	if (rc < 0 || !s->dev_wanted)
+		return rc;
+	/* The default is the same without "-dev". */
+	dev_dir = config_dev_dir();
+	len = strlen(dev_dir) - strlen("-dev");
+	if (strlen(s->config.dir) == len &&
+	    strncmp(s->config.dir, dev_dir, len) == 0) {
+		config_fini(&s->config);
+		with_dir.dir = dev_dir;
+		rc = config_load(&with_dir, &s->config, err);
+	}
+	free(dev_dir);
+	return rc;
+}
+
+/* What keeps a second daemon out comes before anything that could disturb
+ * the first. Returns the exit status. */
+static int
+open_pool(struct supervisor *s, struct error *err)
+{
+	bool pass_through = s->dev_wanted && geteuid() == 0;
+	int rc;
+
+	if (programs_find(&s->programs, s->dev_wanted, err) < 0)
+		return EXIT_CONFIG;
+	rc = check_descriptor_limit(s, err);
+	if (rc == 0)
+		rc = lock_take(&s->lock, s->config.dir, pass_through, err);
+	if (rc != 0)
+		return rc;
+	s->dir = realpath(s->config.dir, NULL);
+	if (s->dir == NULL) {
+		error_set(err, "%s: %s", s->config.dir, strerror(errno));
+		return EXIT_CONFIG;
+	}
+	rc = control_start(s, &s->control, err);
+	if (rc == 0 && s->dev_wanted)
+		rc = dev_open(s, s->config.database, &s->dev, err);
+	return rc;
+}
+
+static void
+open_children(struct supervisor *s, const char *database_flag)
+{
+	const char *database = database_flag;
+	bool isolated = false;
+
+	/* What stands in a file the flusher reads there itself: a worker of
+	 * the same user could read it in an environment. rappelctl, which
+	 * migrates for --dev, is not given the file. */
+	if (s->dev != NULL)
+		database = s->config.database;
+	if (s->dev != NULL && dev_database(s->dev) != NULL) {
+		database = dev_database(s->dev);
+		isolated = true;
+	}
+	programs_worker_env(&s->worker_env, &s->config);
+	programs_flusher_env(&s->flusher_env, &s->config, database, isolated);
+	s->workers = mem_calloc(s->config.workers, sizeof(*s->workers));
+	for (uint32_t i = 0; i < s->config.workers; i++)
+		child_init(&s->workers[i], s, CHILD_WORKER, (uint16_t)i);
+	child_init(&s->flusher, s, CHILD_FLUSHER, 0);
+	child_init(&s->postgres, s, CHILD_POSTGRES, 0);
+	child_init(&s->helper, s, CHILD_HELPER, 0);
+}
+
+static void
+add_repeating(struct event *ev, uint64_t us)
+{
+	struct timeval tv = { .tv_sec = (time_t)(us / CLOCK_SECOND_US),
+		              .tv_usec =
+		                  (suseconds_t)(us % CLOCK_SECOND_US) };
+
+	event_add(ev, &tv);
+}
+
+static void
+open_events(struct supervisor *s, struct event **signals)
+{
+	static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT,
+		                       SIGHUP };
+	static const int ignored[] = { SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2,
+		                       SIGTTIN, SIGTTOU };
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	for (size_t i = 0; i < SIGNAL_EVENTS; i++) {
+		signals[i] = evsignal_new(s->base, handled[i], signal_cb, s);
+		event_add(signals[i], NULL);
+	}
+	s->wake = evtimer_new(s->base, wake_cb, s);
+	s->pressure = evtimer_new(s->base, pressure_cb, s);
+	s->tick = event_new(s->base, -1, EV_PERSIST, tick_cb, s);
+	s->feed = event_new(s->base, -1, EV_PERSIST, feed_cb, s);
+	add_repeating(s->tick, CLOCK_SECOND_US);
+	if (s->notify.watchdog_us > 0)
+		add_repeating(s->feed, s->notify.watchdog_us);
+}
+
+/* ---- closing ---- */
+
+static void
+close_events(struct supervisor *s, struct event **signals)
+{
+	struct event *all[] = { s->wake, s->pressure, s->tick, s->feed };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i] != NULL)
+			event_free(all[i]);
+	}
+	for (size_t i = 0; i < SIGNAL_EVENTS; i++) {
+		if (signals[i] != NULL)
+			event_free(signals[i]);
+	}
+}
+
+static void
+close_pool(struct supervisor *s)
+{
+	control_stop(&s->control);
+	for (uint32_t i = 0; s->workers != NULL && i < s->config.workers; i++)
+		child_fini(&s->workers[i]);
+	if (s->workers != NULL) {
+		child_fini(&s->flusher);
+		child_fini(&s->postgres);
+		child_fini(&s->helper);
+	}
+	free(s->workers);
+	dev_close(&s->dev);
+	strings_fini(&s->worker_env);
+	strings_fini(&s->flusher_env);
+	buf_fini(&s->status);
+	lock_release(&s->lock);
+	notify_fini(&s->notify);
+	programs_fini(&s->programs);
+	free(s->dir);
+	config_fini(&s->config);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct supervisor supervisor;
+	struct supervisor *s = &supervisor;
+	struct event *signals[SIGNAL_EVENTS] = { NULL };
+	struct config_flags flags = { 0 };
+	struct error err = { 0 };
+	bool test = false;
+	int code;
+
+	open_standard_descriptors();
+	s->magic = SUPERVISOR_MAGIC;
+	s->lock.dir_fd = s->lock.lock_fd = -1;
+	log_init("supervisor", LOG_LEVEL_INFO);
+	parse_options(argc, argv, &flags, &s->dev_wanted, &test);
+	s->config_file = flags.file;
+	if (load_config(s, &flags, &err) < 0) {
+		log_error("%s", err.message);
+		return EXIT_CONFIG;
+	}
+	if (test) {
+		config_print(&s->config, stdout);
+		config_fini(&s->config);
+		return 0;
+	}
+	log_init("supervisor", s->config.log_level);
+	notify_init(&s->notify);
+	s->base = event_base_new();
+	ASSERT(s->base != NULL);
+	code = open_pool(s, &err);
+	if (code != 0) {
+		log_error("%s", err.message);
+		s->exit_code = code;
+		goto out;
+	}
+	s->phase_wall_us = clock_wall_us();
+	open_children(s, flags.database);
+	open_events(s, signals);
+	log_info("rappeld " RAPPEL_VERSION " starting pid=%d dir=%s workers=%u",
+	         (int)getpid(), s->dir, s->config.workers);
+	reconcile(s);
+	while (!s->done) {
+		if (event_base_loop(s->base, EVLOOP_ONCE) < 0) {
+			log_error("event loop failed: %s", strerror(errno));
+			s->exit_code = EXIT_BUG;
+			break;
+		}
+		if (s->changed)
+			reconcile(s);
+	}
+	log_info("rappeld stopped code=%d", s->exit_code);
+out:
+	code = s->exit_code;
+	close_events(s, signals);
+	close_pool(s);
+	event_base_free(s->base);
+	return code;
+}
