@@ -694,6 +694,7 @@ claimer_registered(void *arg, const struct db_reply *reply)
 	if (reply->outcome == DB_LOST)
 		return;
 	c->registered = true;
+	flusher_turn_wanted(c->flusher);
 	claim_step(c);
 }
 
@@ -724,6 +725,7 @@ claimer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
 		            "sqlstate=%s reason=\"%s\"",
 		            sqlstate, why);
 	c->outage_told = true;
+	flusher_turn_wanted(c->flusher);
 }
 
 static const struct db_ops claimer_ops = { .ready_cb = claimer_ready,

@@ -529,6 +529,7 @@ writer_registered(void *arg, const struct db_reply *reply)
 	}
 	if (reply->outcome == DB_LOST)
 		return;
+	flusher_turn_wanted(c->flusher);
 	switch (c->phase) {
 	case COMMIT_UNKNOWN:
 		c->phase = COMMIT_ASKING;
@@ -571,6 +572,7 @@ writer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
 		            "sqlstate=%s reason=\"%s\"",
 		            sqlstate, why);
 	c->outage_told = true;
+	flusher_turn_wanted(c->flusher);
 }
 
 static const struct db_ops writer_ops = { .ready_cb = writer_ready,

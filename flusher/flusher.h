@@ -84,6 +84,7 @@ struct flusher {
 	struct counters counters;
 	int64_t clock_offset_us; /* PostgreSQL's clock minus clock_mono_us() */
 	bool wants_turn_end;
+	bool worked_once; /* all sessions stood at some time */
 };
 
 /* PostgreSQL's time as far as we know it, since 1970. */

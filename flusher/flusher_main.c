@@ -40,6 +40,7 @@ static struct event *second_event;
 static struct event *drain_event;
 static struct buf status_last;
 static uint64_t status_sent_us;
+static enum flusher_health health_sent;
 static uint64_t drain_by_us; /* nothing waits longer */
 
 int64_t
@@ -77,6 +78,8 @@ status_send(struct flusher *f)
 
 	if (f->link == NULL)
 		return;
+	if (status_health(f) == HEALTH_WORKING)
+		f->worked_once = true;
 	status_pack(f, &now);
 	if (now.len != status_last.len ||
 	    memcmp(now.data, status_last.data, now.len) != 0 ||
@@ -87,6 +90,7 @@ status_send(struct flusher *f)
 		buf_fini(&status_last);
 		status_last = now;
 		status_sent_us = at;
+		health_sent = status_health(f);
 		return;
 	}
 	buf_fini(&now);
@@ -113,24 +117,19 @@ turn_cb(evutil_socket_t fd, short what, void *arg)
 	 * goes on, since a DRAIN may come. */
 	if (keeper_holds(f->keeper) && !commit_full(f))
 		dispatch_run(f);
+	if (status_health(f) != health_sent)
+		status_send(f);
 }
 
 static void
 second_cb(evutil_socket_t fd, short what, void *arg)
 {
-	static enum flusher_health told = HEALTH_STARTING;
 	struct flusher *f = arg;
 
 	(void)fd;
 	(void)what;
 	if (f->phase == FLUSHER_WORKING)
 		dispatch_explain(f);
-	if (status_health(f) != told && f->phase == FLUSHER_WORKING) {
-		told = status_health(f);
-		if (told == HEALTH_DATABASE_AWAY && !keeper_holds(f->keeper))
-			log_warning("no confirmed heartbeat, dispatching "
-			            "stopped");
-	}
 	status_send(f);
 }
 

@@ -494,6 +494,7 @@ keeper_db_lost(void *arg, struct db *db, const char *sqlstate,
 		            "sqlstate=%s reason=\"%s\"",
 		            sqlstate, why);
 	k->outage_told = true;
+	flusher_turn_wanted(k->flusher);
 	if (k->phase == KEEPER_LEAVING && k->left_cb != NULL)
 		k->left_cb(k->flusher);
 }

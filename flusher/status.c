@@ -24,7 +24,7 @@ status_health(const struct flusher *f)
 		return HEALTH_DRAINING;
 	if (!keeper_ready(f->keeper) || !keeper_holds(f->keeper) ||
 	    !commit_ready(f->commit) || !claim_ready(f->claim))
-		return HEALTH_DATABASE_AWAY;
+		return f->worked_once ? HEALTH_DATABASE_AWAY : HEALTH_STARTING;
 	return HEALTH_WORKING;
 }
 

@@ -84,9 +84,9 @@ static const struct {
 	{ "count a double", FRAME_BYTES("\x0e", "\x95\x0b\x01\x02\xcb\0\0\0\0\0"
 						"\0\0\0\xc0"),
 	  PEER_WORKER, -EPROTO },
-	{ "no payload", FRAME_BYTES("\x08", "\x95\x0b\x01\x02\xcd\0\x03\xc0"),
+	{ "count of 16 bits", FRAME_BYTES("\x08", "\x95\x0b\x01\x02\xcd\0\x03\xc0"),
 	  PEER_WORKER, 12 },
-	{ "header fills the length",
+	{ "no payload",
 	  FRAME_BYTES("\x07", "\x95\x0b\x01\x02\xcd\0\x03"), PEER_WORKER,
 	  -EPROTO },
 };

@@ -122,7 +122,7 @@ make_catch(struct maker *m, struct place at)
 {
 	uint32_t after = at.first + at.count - at.no - 1;
 	/* Mostly forward: what goes back without an event is cut late. */
-	uint32_t next = after == 0 || percent(m->chance, 5) ?
+	uint32_t next = after == 0 || percent(m->chance, 2) ?
 	    at.first + below(m->chance, at.count) :
 	    at.no + 1 + below(m->chance, after);
 
@@ -606,7 +606,7 @@ random_event(struct trial *t, const struct instance *i, struct buf *value)
 	e.attempt = a.attempt;
 	e.worker = below(&t->chance, 8);
 	e.run_us = below(&t->chance, 100000);
-	if (percent(&t->chance, 85)) {
+	if (percent(&t->chance, 88)) {
 		e.kind = EVENT_SUCCEEDED;
 		random_value(t, value);
 		e.value = buf_slice(value);

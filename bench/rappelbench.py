@@ -1,0 +1,582 @@
+"""What queue-noop, fan-out and for-loop share: one run, from an empty database
+to checked figures.
+
+A run starts a private PostgreSQL cluster with its own durability, measures
+what that database can do (bench/limit), starts the pools, starts the
+instances from SQL, and counts committed actions in the journal itself. It
+then stops the pools, proves in SQL that what was counted is there, and
+measures the limit again: figures mean something only beside it.
+"""
+
+import _thread
+import argparse
+import bisect
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import psycopg2
+
+import cluster
+import definitions
+import pool
+
+FEED_CHUNK = 5000
+# The deep checks read every entry's JSON; above this, a sample of instances.
+DEEP_CHECK_INSTANCES = 20000
+# The two measurements of the limit should agree this well.
+NOISE = 0.15
+
+
+class BenchError(Exception):
+    """The run cannot be counted; the text says why."""
+
+
+def say(options, text):
+    if not options.json or sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
+def parse(kind, argv):
+    p = argparse.ArgumentParser(
+        prog=kind, description=f"{kind}: actions a second, from the journal")
+    p.add_argument("--instances", type=int, default=10000, metavar="N",
+                   help="instances started at once (%(default)s)")
+    p.add_argument("--workers", type=int, default=4, metavar="N",
+                   help="worker processes of each pool (%(default)s)")
+    p.add_argument("--hosts", type=int, default=1, metavar="N",
+                   help="pools on this database (%(default)s)")
+    p.add_argument("--loop-size", type=int, default=definitions.LOOP_SIZE,
+                   metavar="N", help="width of fan-outs, length of sequences "
+                   "(%(default)s)")
+    p.add_argument("--complexity", type=int, default=0, metavar="BYTES",
+                   help="bytes that each action gets as input (%(default)s)")
+    p.add_argument("--seconds", type=float, default=10, metavar="S",
+                   help="how long is counted, at most (%(default)s)")
+    p.add_argument("--timeout", type=float, default=300, metavar="S",
+                   help="give up when the whole takes longer (%(default)s)")
+    p.add_argument("--backlog", type=int, default=0, metavar="N",
+                   help="keep that many instances waiting during the run")
+    p.add_argument("--limit-seconds", type=float, default=3, metavar="S",
+                   help="of each of the two measurements of the database "
+                   "alone; 0 leaves them out (%(default)s)")
+    p.add_argument("--database", metavar="CONNINFO",
+                   help="use this empty database, not a private cluster")
+    p.add_argument("--build", metavar="DIR", default=os.path.join(
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        "build"), help="the build to measure (build)")
+    p.add_argument("--json", action="store_true",
+                   help="one JSON object on stdout")
+    p.add_argument("--metrics-json", metavar="FILE",
+                   help="write the pools' last status there")
+    o = p.parse_args(argv)
+    for name in ("instances", "workers", "hosts", "loop_size"):
+        if getattr(o, name) < 1:
+            p.error(f"--{name.replace('_', '-')} must be at least 1")
+    o.build = os.path.abspath(o.build)
+    return o
+
+
+# ---- the database alone ----
+
+def measure_limit(options, programs, method="unnest"):
+    """Rows a second, one an action, by one connection in batches of 1,000."""
+    if options.limit_seconds <= 0:
+        return None
+    done = subprocess.run(
+        [programs.limit, "--json", "--method", method, "--seconds",
+         str(options.limit_seconds)], env=programs.env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise BenchError("bench/limit failed: " + done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+# ---- starting instances ----
+
+class Feeder:
+    """Starts instances in bulk and knows how many wait.
+
+    Its ids are time-ordered and claimed in that order, so the first queued
+    one says how many are left: no scan, whatever the backlog.
+    """
+
+    def __init__(self, conninfo, workflow, start_input, backlog):
+        self.conn = cluster.connect(conninfo)
+        self.workflow = workflow
+        self.input = json.dumps(start_input)
+        self.backlog = backlog
+        self.ids = []
+        self.least_waiting = None
+        self.cpu = 0.0
+        self.error = None
+        self.stopped = threading.Event()
+        self.thread = None
+
+    def start_some(self, count):
+        """In the transaction that is open; the caller commits."""
+        with self.conn.cursor() as cur:
+            for at in range(0, count, FEED_CHUNK):
+                size = min(FEED_CHUNK, count - at)
+                cur.execute(
+                    "SELECT s::text FROM rappel.start_workflows(%s, "
+                    "array_fill(%s::json, ARRAY[%s])) s",
+                    (self.workflow, self.input, size))
+                self.ids.extend(sorted(row[0] for row in cur.fetchall()))
+
+    def waiting(self):
+        with self.conn.cursor() as cur:
+            cur.execute("SELECT id::text FROM rappel.workflow_instances "
+                        "WHERE status = 'queued' "
+                        "ORDER BY -priority, id LIMIT 1")
+            row = cur.fetchone()
+        self.conn.rollback()
+        if row is None:
+            return 0
+        return len(self.ids) - bisect.bisect_left(self.ids, row[0])
+
+    def _feed(self):
+        begun = time.thread_time()
+        try:
+            while not self.stopped.wait(0.2):
+                waiting = self.waiting()
+                if self.least_waiting is None or waiting < self.least_waiting:
+                    self.least_waiting = waiting
+                if waiting < self.backlog:
+                    self.start_some(self.backlog - waiting)
+                    self.conn.commit()
+        except psycopg2.Error as why:
+            self.error = why
+        self.cpu = time.thread_time() - begun
+
+    def begin(self):
+        self.thread = threading.Thread(target=self._feed, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        if self.thread is not None:
+            self.stopped.set()
+            self.thread.join()
+        if self.error is not None:
+            raise BenchError(f"the feeder failed: {self.error}")
+
+
+# ---- what it costs ----
+
+class Meter:
+    """CPU, WAL and commits between two moments."""
+
+    def __init__(self, conn, pools, postmaster):
+        self.conn = conn
+        self.pools = pools
+        self.postmaster = postmaster
+        self.first = self.read()
+
+    def read(self):
+        now = {"mono": time.monotonic(), "cpu": {}}
+        for one in self.pools:
+            for kind, seconds in one.cpu().items():
+                now["cpu"][kind] = now["cpu"].get(kind, 0) + seconds
+        with self.conn.cursor() as cur:
+            cur.execute("SELECT pg_current_wal_insert_lsn() - '0/0', "
+                        "pg_backend_pid()")
+            now["wal"], own = cur.fetchone()
+            now["wal"] = int(now["wal"])
+            cur.execute("SELECT pid, application_name, backend_type "
+                        "FROM pg_stat_activity")
+            known = {pid: (name or "", kind) for pid, name, kind in cur}
+        self.conn.rollback()
+        pids = pool.children(self.postmaster) if self.postmaster else known
+        for pid in pids:
+            name, kind = known.get(pid, ("", ""))
+            if pid == own:
+                continue
+            where = "postgres " + (
+                name.removeprefix("rappel ") if kind == "client backend"
+                else "own processes")
+            now["cpu"][where] = now["cpu"].get(where, 0) + \
+                (pool.cpu_seconds(pid) or 0)
+        if self.postmaster:
+            now["cpu"]["postgres own processes"] = \
+                now["cpu"].get("postgres own processes", 0) + \
+                pool.reaped_seconds(self.postmaster)
+        return now
+
+    def until_now(self):
+        last = self.read()
+        return {
+            "seconds": last["mono"] - self.first["mono"],
+            "wal_bytes": last["wal"] - self.first["wal"],
+            "cpu": {kind: max(0, seconds - self.first["cpu"].get(kind, 0))
+                    for kind, seconds in last["cpu"].items()},
+        }
+
+
+def postmaster_pid(process, conn):
+    """The server's first process when it is on this machine and visible."""
+    if process is not None:
+        return process.pid
+    with conn.cursor() as cur:
+        cur.execute("SELECT pg_backend_pid()")
+        own = cur.fetchone()[0]
+    conn.rollback()
+    try:
+        with open(f"/proc/{own}/stat", encoding="utf-8") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        with open(f"/proc/{own}/comm", encoding="utf-8") as comm:
+            return int(fields[1]) if "postgres" in comm.read() else None
+    except OSError:
+        return None
+
+
+def commits_now(conn):
+    with conn.cursor() as cur:
+        cur.execute("SELECT xact_commit FROM pg_stat_database "
+                    "WHERE datname = current_database()")
+        value = cur.fetchone()[0]
+    conn.rollback()
+    return value
+
+
+# ---- counting and checking ----
+
+UNENDED = """
+SELECT EXISTS (SELECT FROM rappel.workflow_instances WHERE status = 'queued')
+    OR EXISTS (SELECT FROM rappel.workflow_instances
+               WHERE status = 'waiting' AND due_at IS NOT NULL)
+    OR EXISTS (SELECT FROM rappel.workflow_instances WHERE owner IS NOT NULL)
+"""
+
+
+def window(options, conn, pools):
+    """Waits until the time is over or all instances have ended."""
+    with conn.cursor() as cur:
+        cur.execute("SET enable_seqscan = off")
+        conn.commit()
+        deadline = time.monotonic() + options.seconds
+        while time.monotonic() < deadline:
+            cur.execute(UNENDED)
+            left = cur.fetchone()[0]
+            conn.rollback()
+            if not left:
+                return True
+            for one in pools:
+                if one.process.poll() is not None:
+                    raise BenchError("rappeld ended during the run:\n"
+                                     + one.log_tail())
+            time.sleep(min(0.02, max(0, deadline - time.monotonic())))
+    return False
+
+
+class Snapshot:
+    """The journal as it was at one moment, counted later without haste."""
+
+    def __init__(self, conninfo):
+        self.conn = cluster.connect(conninfo)
+        self.conn.set_session(isolation_level="REPEATABLE READ",
+                              readonly=True)
+        self.cur = self.conn.cursor()
+
+    def take(self):
+        self.cur.execute("SELECT 1")
+
+    def count(self):
+        self.cur.execute("SELECT coalesce(sum(count), 0), count(*) "
+                         "FROM rappel.action_log")
+        found = self.cur.fetchone()
+        self.conn.close()
+        return int(found[0]), int(found[1])
+
+
+GAPS = """
+SELECT count(*) FILTER (WHERE seq <> expected),
+       count(*) FILTER (WHERE json_array_length(entries) <> count),
+       sum(count), count(*), count(DISTINCT instance_id)
+FROM (SELECT seq, count, entries, instance_id,
+             coalesce(lag(seq + count) OVER (PARTITION BY instance_id
+                                             ORDER BY seq), 1) AS expected
+      FROM rappel.action_log) l
+"""
+
+ENDED = """
+SELECT count(*) FILTER (WHERE status = 'succeeded'),
+       count(*) FILTER (WHERE status IN ('failed', 'timed_out', 'cancelled')),
+       count(*) FILTER (WHERE status = 'blocked'),
+       count(*)
+FROM rappel.workflow_instances
+"""
+
+SHORT = """
+SELECT count(*) FROM rappel.workflow_instances i
+LEFT JOIN (SELECT instance_id, sum(count) AS n FROM rappel.action_log
+           GROUP BY instance_id) l ON l.instance_id = i.id
+WHERE i.status = 'succeeded' AND l.n IS DISTINCT FROM %s
+"""
+
+DEEP = """
+SELECT count(*), count(*) FILTER (WHERE n <> %(want)s OR kinds <> %(want)s
+                                  OR actions <> %(want)s)
+FROM (SELECT i.id, count(e.e) AS n,
+             count(*) FILTER (WHERE e.e ->> 0 = '1') AS kinds,
+             count(DISTINCT (e.e ->> 2)) AS actions
+      FROM (SELECT id FROM rappel.workflow_instances
+            WHERE status = 'succeeded' ORDER BY md5(id::text)
+            LIMIT %(most)s) i
+      JOIN rappel.action_log l ON l.instance_id = i.id
+      CROSS JOIN LATERAL json_array_elements(l.entries) e (e)
+      GROUP BY i.id) t
+"""
+
+
+def verify(conn, want, counted):
+    """Proves in SQL what was counted. Returns the findings; they raise."""
+    wrong = []
+    with conn.cursor() as cur:
+        cur.execute("SET enable_seqscan = on; SET work_mem = '256MB'")
+        cur.execute(GAPS)
+        gaps, lengths, entries, rows, instances = cur.fetchone()
+        cur.execute(ENDED)
+        succeeded, failed, blocked, every = cur.fetchone()
+        cur.execute(SHORT, (want,))
+        short = cur.fetchone()[0]
+        cur.execute(DEEP, {"want": want, "most": DEEP_CHECK_INSTANCES})
+        deep, deep_wrong = cur.fetchone()
+    conn.rollback()
+    entries = int(entries or 0)
+    for count, what in (
+            (gaps, "journal rows do not follow the one before"),
+            (lengths, "journal rows hold another number of entries"),
+            (failed, "instances failed"),
+            (blocked, "instances are blocked"),
+            (short, f"succeeded instances do not have {want} entries"),
+            (deep_wrong, f"succeeded instances do not have {want} different "
+             "succeeded actions")):
+        if count:
+            wrong.append(f"{count} {what}")
+    if counted > entries:
+        wrong.append(f"{counted} actions were counted, {entries} are in the "
+                     "journal")
+    return {
+        "journal_entries": entries, "journal_rows": rows,
+        "instances_with_entries": instances, "instances": every,
+        "succeeded": succeeded, "failed": failed, "blocked": blocked,
+        "checked_deeply": deep, "wrong": wrong,
+    }
+
+
+# ---- one run ----
+
+def run_pools(options, kind, programs, conn, started):
+    """The run between the two measurements of the limit."""
+    size = options.loop_size
+    file = definitions.path(kind)
+    if size == definitions.LOOP_SIZE:
+        with open(file, encoding="utf-8") as text:
+            if json.load(text) != definitions.definition(kind):
+                raise BenchError(f"{file} is not what definitions.py makes: "
+                                 "run bench/definitions.py")
+    else:
+        file = os.path.join(started.name, kind + ".asl.json")
+        with open(file, "w", encoding="utf-8") as text:
+            json.dump(definitions.definition(kind, size), text, indent=1)
+    programs.ctl("workflow", "register", file, "--name", kind)
+
+    pools = [pool.Pool(programs, os.path.join(started.name, f"pool{n + 1}"),
+                       options.workers) for n in range(options.hosts)]
+    feeder = Feeder(programs.env["RAPPEL_DATABASE_URL"], kind,
+                    definitions.start_input(size, options.complexity),
+                    options.backlog)
+    try:
+        for one in pools:
+            one.start()
+        for one in pools:
+            one.wait_running()
+        commits = commits_now(conn)
+        before = Snapshot(programs.env["RAPPEL_DATABASE_URL"])
+        before.take()
+        first_actions, first_rows = before.count()
+        after = Snapshot(programs.env["RAPPEL_DATABASE_URL"])
+        say(options, f"starting {options.instances + options.backlog:,} "
+                     "instances")
+        feeder.start_some(options.instances + options.backlog)
+        meter = Meter(conn, pools, started.postmaster)
+        feeder.conn.commit()
+        begun = time.monotonic()
+        if options.backlog:
+            feeder.begin()
+        say(options, f"counting for at most {options.seconds:g} s")
+        ended = window(options, conn, pools)
+        after.take()
+        elapsed = time.monotonic() - begun
+        cost = meter.until_now()
+        feeder.end()
+        for one in pools:
+            with contextlib.suppress(pool.PoolError):
+                one.look()
+        memory = {}
+        for one in pools:
+            for name, value in one.memory().items():
+                memory[name] = max(memory.get(name, 0), value)
+        exits = [one.stop() for one in pools]
+        last_actions, last_rows = after.count()
+        left = [pid for one in pools for pid in one.leftovers()]
+    finally:
+        for one in pools:
+            one.kill()
+    actions = last_actions - first_actions
+    check = verify(conn, definitions.actions(kind, size), last_actions)
+    if left:
+        check["wrong"].append(f"processes {left} are still there")
+    for seconds, status in exits:
+        if status != 0:
+            check["wrong"].append(f"rappeld ended with {status}")
+    if actions == 0:
+        check["wrong"].append("no action was committed")
+    return {
+        "actions": actions,
+        "elapsed_s": elapsed,
+        "actions_per_s": actions / elapsed,
+        "all_ended": ended,
+        "journal_rows_per_action": (last_rows - first_rows) / max(actions, 1),
+        "commits": commits_now(conn) - commits,
+        "wal_bytes_per_action": cost["wal_bytes"] / max(actions, 1),
+        "cpu_us_per_action": {name: seconds * 1e6 / max(actions, 1)
+                              for name, seconds in sorted(cost["cpu"].items())
+                              if seconds > 0},
+        "cpu_seconds": sum(cost["cpu"].values()),
+        "memory_bytes": memory,
+        "exit_s": max(seconds for seconds, _ in exits),
+        "log_lines": sum(len(one.log_lines()) for one in pools),
+        "feeder": {"instances": len(feeder.ids), "cpu_s": feeder.cpu,
+                   "least_waiting": feeder.least_waiting},
+        "verification": check,
+        "status": [one.status.get("flusher") for one in pools],
+    }
+
+
+class Started:
+    """Where a run keeps its files, and its server."""
+
+    def __init__(self, name, postmaster):
+        self.name = name
+        self.postmaster = postmaster
+
+
+def run(kind, options):
+    place = cluster.Borrowed(options.database) if options.database \
+        else cluster.Cluster()
+    say(options, "making a private PostgreSQL cluster"
+        if not options.database else "using the database that was given")
+    with place, contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(cluster.scratch("rappel-pools-"))
+        programs = pool.Programs(options.build, place.conninfo)
+        conn = cluster.connect(place.conninfo)
+        stack.callback(conn.close)
+        report = {"benchmark": kind, "settings": cluster.settings(conn),
+                  "options": {k: v for k, v in vars(options).items()
+                              if k not in ("json", "metrics_json")}}
+        programs.ctl("db", "migrate")
+        say(options, "measuring what the database alone can do")
+        before = measure_limit(options, programs)
+        started = Started(scratch, postmaster_pid(place.process, conn))
+        report.update(run_pools(options, kind, programs, conn, started))
+        say(options, "measuring what the database alone can do, again")
+        after = measure_limit(options, programs)
+    if before and after:
+        rates = [before["actions_per_s"], after["actions_per_s"]]
+        limit = sum(rates) / 2
+        report["limit"] = {
+            "before": before, "after": after, "actions_per_s": limit,
+            "ratio": report["actions_per_s"] / limit,
+            "noisy": max(rates) - min(rates) > NOISE * max(rates),
+        }
+    return report
+
+
+# ---- telling ----
+
+def text(report):
+    o, check = report["options"], report["verification"]
+    lines = [
+        f"{report['benchmark']}: {report['actions_per_s']:,.0f} actions/s "
+        f"({report['actions']:,} committed in {report['elapsed_s']:.2f} s"
+        + (", all instances ended)" if report["all_ended"] else ")"),
+        f"  {o['instances']:,} instances of "
+        f"{definitions.actions(report['benchmark'], o['loop_size'])} actions, "
+        f"{o['hosts']} pool{'s' if o['hosts'] > 1 else ''} of "
+        f"{o['workers']} workers"
+        + (f", {o['backlog']:,} kept waiting" if o["backlog"] else ""),
+    ]
+    limit = report.get("limit")
+    if limit:
+        lines.append(
+            f"  the database alone: {limit['actions_per_s']:,.0f} rows/s "
+            f"(before {limit['before']['actions_per_s']:,}, after "
+            f"{limit['after']['actions_per_s']:,}): ratio "
+            f"{limit['ratio']:.3f}"
+            + ("; the two differ too much, the machine was busy with "
+               "something else" if limit["noisy"] else ""))
+    cpu = report["cpu_us_per_action"]
+    lines.append("  CPU per action, µs: " + ", ".join(
+        f"{name} {us:.2f}" for name, us in cpu.items())
+        + f"; in all {sum(cpu.values()):.2f}, "
+        f"{report['cpu_seconds'] / report['elapsed_s']:.2f} CPUs busy")
+    lines.append(
+        f"  {report['commits']:,} commits, "
+        f"{report['journal_rows_per_action']:.3f} journal rows and "
+        f"{report['wal_bytes_per_action']:.0f} bytes of WAL per action")
+    lines.append(
+        f"  exit {report['exit_s']:.2f} s after SIGTERM, "
+        f"{report['log_lines']} log lines, memory, MiB: " + ", ".join(
+            f"{name} {size / 1048576:.1f}"
+            for name, size in report["memory_bytes"].items()))
+    if report["feeder"]["least_waiting"] is not None:
+        lines.append(
+            f"  the feeder started {report['feeder']['instances']:,} "
+            f"instances, {report['feeder']['cpu_s']:.2f} s of CPU; never "
+            f"fewer than {report['feeder']['least_waiting']:,} waited")
+    s = report["settings"]
+    lines.append("  " + ", ".join(f"{k} {v}" for k, v in s.items()))
+    if check["wrong"]:
+        lines.append("  WRONG: " + "; ".join(check["wrong"]))
+    else:
+        lines.append(
+            f"  checked: {check['journal_entries']:,} entries in "
+            f"{check['journal_rows']:,} rows without gap or overlap; "
+            f"{check['succeeded']:,} instances ended, "
+            f"{check['checked_deeply']:,} of them read entry by entry")
+    return "\n".join(lines)
+
+
+def main(kind, argv=None):
+    options = parse(kind, sys.argv[1:] if argv is None else argv)
+    watchdog = threading.Timer(options.timeout, _give_up, (options.timeout,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        report = run(kind, options)
+    except (BenchError, cluster.ClusterError, pool.PoolError,
+            psycopg2.Error) as why:
+        print(f"{kind}: {why}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        watchdog.cancel()
+    if options.metrics_json:
+        with open(options.metrics_json, "w", encoding="utf-8") as out:
+            json.dump({"pools": report["status"]}, out, indent=1)
+            out.write("\n")
+    print(json.dumps(report) if options.json else text(report))
+    return 1 if report["verification"]["wrong"] else 0
+
+
+def _give_up(seconds):
+    print(f"gave up: not done after {seconds:g} s (--timeout)",
+          file=sys.stderr, flush=True)
+    # As if somebody had pressed Ctrl-C: everything is cleaned up.
+    _thread.interrupt_main()

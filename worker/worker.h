@@ -1,0 +1,48 @@
+/*
+ * worker - what the modules of rappel-worker share.
+ *
+ * One process, one thread, blocking. It owns nothing but its socket: when
+ * anything is wrong it ends, and the supervisor starts another.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/buf.h"
+
+/* One item of a DISPATCH frame; everything is borrowed from the frame. */
+struct task {
+	uint64_t token;
+	struct slice instance; /* 16 bytes */
+	uint64_t activation;
+	uint64_t attempt;
+	struct slice action;
+	uint64_t timeout_us; /* 0 for none */
+	struct slice input;  /* a checked value */
+};
+
+#define OUTCOME_ERROR_MAX 128U
+#define OUTCOME_CAUSE_MAX (32U << 10)
+
+/* How one action ended. Reused from action to action: no allocation on the
+ * way of a short one. */
+struct outcome {
+	bool failed;
+	/* A result that is already packed; borrowed from the input or a
+	 * constant, or from own. */
+	struct slice result;
+	struct buf own;
+	char error[OUTCOME_ERROR_MAX + 1];
+	struct buf cause; /* text, UTF-8 */
+};
+
+void outcome_reset(struct outcome *o);
+/* Fails with a name and a text; bytes that are no UTF-8 become '?'. */
+void outcome_fail(struct outcome *o, const char *error, const char *format,
+                  ...) __attribute__((format(printf, 3, 4)));
+/* The same with a text that may be cut off at the front: its end counts. */
+void outcome_cause(struct outcome *o, struct slice text);
+
+#endif
