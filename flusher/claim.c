@@ -22,6 +22,7 @@
 #include "flusher/params.h"
 #include "flusher/replay.h"
 #include "flusher/sql.h"
+#include "flusher/trace.h"
 #include "flusher/versions.h"
 
 #define CLAIM_MAX 64U
@@ -358,6 +359,9 @@ claim_reply(void *arg, const struct db_reply *reply)
 		}
 		f->counters.claims++;
 		f->counters.claim_us += clock_mono_us() - c->asked_us;
+		histogram_add(&f->counters.claim_us_of,
+		              clock_mono_us() - c->asked_us);
+		trace_span("claim", c->asked_us, got);
 		f->counters.claimed += got;
 		if (c->source == FROM_QUEUE)
 			queue_looked(c, got);

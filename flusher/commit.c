@@ -18,6 +18,7 @@
 #include "flusher/lease.h"
 #include "flusher/params.h"
 #include "flusher/sql.h"
+#include "flusher/trace.h"
 
 #define RETRY_FIRST_US (20 * CLOCK_MS_US)
 #define RETRY_MAX_US CLOCK_SECOND_US
@@ -130,6 +131,9 @@ commit_done(struct commit *c, const PGresult *ended)
 
 	f->counters.commits++;
 	f->counters.commit_us += clock_mono_us() - c->sent_us;
+	histogram_add(&f->counters.commit_us_of, clock_mono_us() - c->sent_us);
+	histogram_add(&f->counters.commit_entries_of, batch_entries(b));
+	trace_span("commit", c->sent_us, batch_entries(b));
 	f->counters.rows += batch_rows(b);
 	f->counters.entries += batch_entries(b);
 	c->retry_us = 0;

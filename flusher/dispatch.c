@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "common/assert.h"
 #include "common/clock.h"
@@ -14,69 +13,17 @@
 #include "common/mem.h"
 #include "common/value.h"
 #include "flusher/batch.h"
-#include "flusher/claim.h"
+#include "flusher/dispatch_parts.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
-#include "flusher/route.h"
 #include "flusher/timers.h"
+#include "flusher/trace.h"
 
-#define SLOTS_MAX 1024U
 #define WINDOW_TIME_US 20000U   /* of work that a worker may hold */
 #define ABANDON_US CLOCK_SECOND_US
 #define FRAME_SOFT_BYTES (256U << 10) /* then a new frame begins */
 #define ERROR_BYTES_MAX 128U
 #define CAUSE_BYTES_MAX (32U << 10)
-#define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
-
-enum slot_phase { SLOT_EMPTY, SLOT_READY, SLOT_DYING };
-
-struct slot {
-	enum slot_phase phase;
-	uint16_t no;
-	uint32_t spawn;
-	uint32_t window;
-	uint64_t relayed; /* items sent to this spawn */
-	uint64_t front_us; /* when the first flight came to the front */
-	TAILQ_HEAD(slot_flights, flight) flights;
-	uint32_t held;
-	uint32_t slow; /* of those, not quick */
-	struct route **routes;
-	uint32_t route_count;
-	/* The DISPATCH frame being filled. */
-	struct buf items;
-	uint32_t item_count;
-};
-
-struct flight {
-	TAILQ_ENTRY(flight) slot_entry;
-	LIST_ENTRY(flight) lease_entry;
-	struct lease *lease; /* NULL: abandoned */
-	struct slot *slot;   /* NULL: this place is free */
-	struct route *route;
-	uint64_t token;
-	uint64_t ordinal;    /* among the slot's items */
-	uint64_t timeout_us; /* from the front; 0: none */
-	uint64_t kill_us;    /* abandoned: not to run after; 0: not */
-	uint32_t activation;
-	uint32_t attempt;
-	uint32_t next_free;
-	bool quick;
-};
-
-struct dispatch {
-	struct flusher *flusher;
-	struct slot *slots; /* SLOTS_MAX */
-	uint32_t slots_used; /* highest + 1 */
-	uint32_t cursor;
-	struct routes routes;
-	struct flight **blocks; /* of FLIGHTS_A_BLOCK each, never moved */
-	uint32_t block_count;
-	uint32_t first_free; /* index + 1; 0: none */
-	uint64_t tokens;     /* given out */
-	uint32_t flights;
-	struct event *deadline_event;
-	uint64_t deadline_armed_us; /* 0: not armed */
-};
 
 #define FLIGHTS_A_BLOCK 1024U
 
@@ -430,6 +377,7 @@ slot_launch(struct flusher *f, struct slot *slot, struct route *route,
 	flight->activation = ready->activation;
 	flight->attempt = ready->attempt;
 	flight->timeout_us = view->timeout_us;
+	flight->sent_us = now;
 	flight->kill_us = 0;
 	flight->quick = route_quick(route);
 	flight->ordinal = slot->relayed++;
@@ -439,10 +387,8 @@ slot_launch(struct flusher *f, struct slot *slot, struct route *route,
 	LIST_INSERT_HEAD(&ready->lease->flights, flight, lease_entry);
 	slot->held++;
 	slot->slow += !flight->quick;
-	if (flight->timeout_us != 0)
-		deadline_arm(d, slot_deadline(slot) != 0 ?
-		                    slot_deadline(slot) :
-		                    now + flight->timeout_us);
+	if (slot_deadline(slot) != 0)
+		deadline_arm(d, slot_deadline(slot));
 
 	value_pack_array(&slot->items, 7);
 	value_pack_uint(&slot->items, flight->token);
@@ -503,6 +449,7 @@ dispatch_run(struct flusher *f)
 	struct dispatch *d = f->dispatch;
 	struct route *route, *next;
 	uint64_t begun;
+	uint64_t before = f->counters.dispatched;
 
 	if (TAILQ_EMPTY(&d->routes.waiting) || f->phase != FLUSHER_WORKING)
 		return;
@@ -518,6 +465,7 @@ dispatch_run(struct flusher *f)
 		slot_send(f, &d->slots[i]);
 	f->counters.dispatch_calls++;
 	f->counters.dispatch_us += clock_mono_us() - begun;
+	trace_span("dispatch", begun, f->counters.dispatched - before);
 }
 
 void
@@ -654,6 +602,7 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 		}
 		batch_apply(f, flight->lease, &event);
 	}
+	histogram_add(&f->counters.action_us_of, now_us - flight->sent_us);
 	flight_free(d, flight, now_us);
 	f->counters.completions++;
 	return 0;
@@ -681,81 +630,9 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	}
 	if (slot_deadline(slot) != 0)
 		deadline_arm(d, slot_deadline(slot));
+	trace_span("apply", now, count);
 	flusher_turn_wanted(f);
 	return 0;
-}
-
-/* ---- looking ---- */
-
-uint32_t
-dispatch_flights(const struct dispatch *d)
-{
-	return d->flights;
-}
-
-uint32_t
-dispatch_queued(const struct dispatch *d)
-{
-	return d->routes.queued;
-}
-
-uint32_t
-dispatch_slots_ready(const struct dispatch *d)
-{
-	uint32_t ready = 0;
-
-	for (uint32_t i = 0; i < d->slots_used; i++)
-		ready += d->slots[i].phase == SLOT_READY;
-	return ready;
-}
-
-void
-dispatch_pack_actions(const struct dispatch *d, struct buf *out)
-{
-	const struct route *route;
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
-			count += route->servers > 0;
-	value_pack_array(out, count);
-	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
-			if (route->servers > 0)
-				value_pack_str(out, route->name,
-				               route->name_len);
-}
-
-void
-dispatch_explain(struct flusher *f)
-{
-	struct dispatch *d = f->dispatch;
-	struct route *route;
-	uint64_t now = clock_mono_us();
-
-	TAILQ_FOREACH (route, &d->routes.waiting, waiting_entry) {
-		struct lease *leases[256];
-		uint32_t count = 0;
-		char reason[256];
-
-		if (route->servers > 0 || route->unserved_us == 0 ||
-		    now - route->unserved_us < EXPLAIN_AFTER_US)
-			continue;
-		for (uint32_t i = 0; i < route->count && count < 256; i++) {
-			struct lease *lease = route_at(route, i)->lease;
-
-			if (lease != NULL && !lease->reason_set) {
-				lease->reason_set = true;
-				leases[count++] = lease;
-			}
-		}
-		if (count == 0)
-			continue;
-		snprintf(reason, sizeof(reason),
-		         "no worker of pool %s serves action \"%s\"",
-		         f->config.pool_name, route->name);
-		claim_set_reason(f, leases, count, reason);
-	}
 }
 
 /* ---- life ---- */

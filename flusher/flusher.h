@@ -21,6 +21,7 @@
 #include "common/config.h"
 #include "common/link.h"
 #include "common/uuid.h"
+#include "flusher/histogram.h"
 
 struct batch;
 struct claim;
@@ -66,6 +67,10 @@ struct counters {
 	uint64_t dispatch_calls;
 	uint64_t dispatch_us;
 	uint64_t takeovers;
+	struct histogram commit_us_of;
+	struct histogram commit_entries_of;
+	struct histogram claim_us_of;
+	struct histogram action_us_of; /* from dispatch to completion */
 };
 
 struct flusher {

@@ -26,6 +26,7 @@
 #include "flusher/lease.h"
 #include "flusher/status.h"
 #include "flusher/timers.h"
+#include "flusher/trace.h"
 #include "flusher/versions.h"
 
 #define LAST_FLUSH_US (600 * CLOCK_MS_US)
@@ -394,6 +395,11 @@ main(int argc, char **argv)
 		             "no database is configured: set "
 		             "RAPPEL_DATABASE_URL or database in rappel.conf");
 
+	if (getenv("RAPPEL_TRACE_FILE") != NULL &&
+	    trace_open(getenv("RAPPEL_TRACE_FILE")) < 0)
+		log_warning("cannot write the trace file=%s",
+		            getenv("RAPPEL_TRACE_FILE"));
+
 	f->base = event_base_new();
 	ASSERT(f->base != NULL);
 	uuid_random(&f->incarnation);
@@ -433,6 +439,7 @@ main(int argc, char **argv)
 	event_base_free(f->base);
 	buf_fini(&status_last);
 	config_fini(&f->config);
+	trace_close();
 	log_info("flusher ends");
 	return 0;
 }

@@ -78,7 +78,7 @@ status_pack(const struct flusher *f, struct buf *out)
 	const uint32_t count = sizeof(numbers) / sizeof(numbers[0]);
 
 	uuid_text(&f->incarnation, incarnation);
-	value_pack_map(out, count + 5);
+	value_pack_map(out, count + 6);
 	value_pack_text(out, "pool");
 	value_pack_text(out, f->config.pool_name);
 	value_pack_text(out, "incarnation");
@@ -93,4 +93,14 @@ status_pack(const struct flusher *f, struct buf *out)
 		value_pack_text(out, numbers[i].name);
 		value_pack_uint(out, numbers[i].value);
 	}
+	value_pack_text(out, "histograms");
+	value_pack_map(out, 4);
+	value_pack_text(out, "commit_us");
+	histogram_pack(&n->commit_us_of, out);
+	value_pack_text(out, "commit_entries");
+	histogram_pack(&n->commit_entries_of, out);
+	value_pack_text(out, "claim_us");
+	histogram_pack(&n->claim_us_of, out);
+	value_pack_text(out, "action_us");
+	histogram_pack(&n->action_us_of, out);
 }

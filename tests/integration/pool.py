@@ -88,16 +88,15 @@ class Pool:
     """One directory, and the rappeld that runs on it now."""
 
     def __init__(self, database, workers=4, folder=None, **settings):
-        self.folder = folder or tempfile.mkdtemp(prefix="rappel-test-")
+        self.folder = folder or tempfile.mkdtemp(prefix="rappel-pool-",
+                                                 dir="/tmp")
         self.dir = os.path.join(self.folder, "pool")
         self.log_path = os.path.join(self.folder, "log")
         self.record = os.path.join(self.folder, "record")
         self.workers = workers
         self.process = None
         self.sessions = []
-        self.env = {k: v for k, v in os.environ.items()
-                    if not k.startswith(("RAPPEL_", "PG"))}
-        self.env["RAPPEL_DATABASE_URL"] = database
+        self.env = harness.clean_env(RAPPEL_DATABASE_URL=database)
         for name, value in settings.items():
             self.env["RAPPEL_" + name.upper()] = str(value)
 

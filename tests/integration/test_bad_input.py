@@ -32,7 +32,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    cluster.stop()
+    cluster.remove()
 
 
 class BadInputTest(unittest.TestCase):
@@ -66,7 +66,7 @@ class BadInputTest(unittest.TestCase):
                           workflow, given)[0][0]
 
     def ctl(self, *words):
-        return harness.ctl(self.conninfo, *words)
+        return harness.ctl(*words, database=self.conninfo)
 
     def assert_refused(self, pool, code, *said, seconds=5):
         """The daemon ended by itself, said why, and left nothing."""
@@ -98,8 +98,8 @@ class Database(BadInputTest):
                 pool = self.make_pool(bad)
                 pool.start()
                 self.assert_refused(pool, EX_CONFIG)
-                self.assertEqual(harness.ctl(bad, "db", "version")
-                                 .returncode, EX_CONFIG)
+                done = harness.ctl("db", "version", database=bad)
+                self.assertEqual(done.code, EX_CONFIG, done)
 
     def test_no_database_configured(self):
         pool = self.make_pool()
@@ -123,9 +123,9 @@ class Database(BadInputTest):
             self.assertEqual(code, 0, pool.log_tail())
             self.assertLess(took, 1.7)
             self.assertEqual(pool.leftovers(), [])
-            done = harness.ctl(f"host={nobody} dbname=x user=x", "db",
-                               "version")
-            self.assertEqual(done.returncode, 6, done.stderr)
+            done = harness.ctl("db", "version",
+                               database=f"host={nobody} dbname=x user=x")
+            self.assertEqual(done.code, 6, done.err)
 
     def test_comes_later(self):
         """What was unreachable at the start is used when it is there."""
@@ -181,7 +181,7 @@ class Database(BadInputTest):
         self.assert_refused(pool, EX_CONFIG, str(newer), "newer rappel")
         self.assertEqual(checker.stopped(self.connection), [])
         done = self.ctl("db", "migrate")
-        self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
+        self.assertEqual(done.code, EX_CONFIG, done.err)
 
     def test_schema_one_newer(self):
         """Migrate first, then restart: the next version must work."""
@@ -201,7 +201,7 @@ class Database(BadInputTest):
         self.assert_refused(pool, EX_CONFIG, "copy", "rappelctl db adopt")
         self.assertEqual(self.status_of(instance)[0], "queued")
         self.assertEqual(checker.stopped(self.connection), [])
-        self.assertEqual(self.ctl("db", "adopt").returncode, 0)
+        self.assertEqual(self.ctl("db", "adopt").code, 0)
         self.assertNotEqual(self.query("SELECT system_identifier"
                                        " FROM rappel.home"), home)
         pool.start().wait_running()
@@ -217,21 +217,21 @@ class NoSchema(BadInputTest):
         pool.start()
         self.assert_refused(pool, EX_CONFIG, "rappelctl db migrate")
         done = self.ctl("run", "list")
-        self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
-        self.assertIn("db migrate", done.stderr)
+        self.assertEqual(done.code, EX_CONFIG, done.err)
+        self.assertIn("db migrate", done.err)
 
     def test_migrate_twice(self):
         for _ in range(2):
             done = self.ctl("db", "migrate")
-            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(done.code, 0, done.err)
 
     def test_migrate_half_there(self):
         """A schema of that name that is not ours stays as it was."""
         self.query("CREATE SCHEMA rappel")
         self.query("CREATE TABLE rappel.somebodys (x int)")
         done = self.ctl("db", "migrate")
-        self.assertNotEqual(done.returncode, 0)
-        self.assertNotEqual(done.stderr, "")
+        self.assertNotEqual(done.code, 0)
+        self.assertNotEqual(done.err, "")
         self.assertEqual(self.query(
             "SELECT count(*) FROM pg_class WHERE relnamespace ="
             " 'rappel'::regnamespace"), [(1,)])
@@ -328,19 +328,17 @@ class Directory(BadInputTest):
 
 class Usage(BadInputTest):
     def rappeld(self, *words, **env):
-        base = {k: v for k, v in os.environ.items()
-                if not k.startswith(("RAPPEL_", "PG"))}
-        return subprocess.run(
-            [harness.program("rappeld"), *words], env=dict(base, **env),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=10, check=False)
+        return harness.Result(subprocess.run(
+            [harness.program("rappeld"), *words],
+            env=harness.clean_env(**env), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=10, check=False))
 
     def test_command_line(self):
         for words in (("--nonsense",), ("stray",), ("--workers",)):
             with self.subTest(words=words):
                 done = self.rappeld(*words)
-                self.assertEqual(done.returncode, EX_USAGE, done.stderr)
-                self.assertIn("--help", done.stderr)
+                self.assertEqual(done.code, EX_USAGE, done.err)
+                self.assertIn("--help", done.err)
 
     def test_values(self):
         for words, env in ((("--workers", "0"), {}),
@@ -350,9 +348,9 @@ class Usage(BadInputTest):
                            ((), {"RAPPEL_LOG_LEVEL": "loud"})):
             with self.subTest(words=words, env=env):
                 done = self.rappeld("-t", *words, **env)
-                self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
-                self.assertEqual(len(done.stderr.splitlines()), 1,
-                                 done.stderr)
+                self.assertEqual(done.code, EX_CONFIG, done.err)
+                self.assertEqual(len(done.err.splitlines()), 1,
+                                 done.err)
 
     def test_file(self):
         for line, text in ((2, "[pool]\nworkerz = 3\n"),
@@ -365,18 +363,18 @@ class Usage(BadInputTest):
                 file.write(text)
                 file.flush()
                 done = self.rappeld("-t", "-c", file.name)
-                self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
-                self.assertIn(f"{file.name}:{line}:", done.stderr)
+                self.assertEqual(done.code, EX_CONFIG, done.err)
+                self.assertIn(f"{file.name}:{line}:", done.err)
 
     def test_password_on_command_line(self):
         done = self.rappeld("-t", "--database", "host=x password=hunter2")
-        self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
-        self.assertNotIn("hunter2", done.stdout + done.stderr)
+        self.assertEqual(done.code, EX_CONFIG, done.err)
+        self.assertNotIn("hunter2", done.out + done.err)
 
     def test_missing_file(self):
         done = self.rappeld("-t", "-c", "/nonexistent/rappel.conf")
-        self.assertEqual(done.returncode, EX_CONFIG, done.stderr)
-        self.assertIn("/nonexistent/rappel.conf", done.stderr)
+        self.assertEqual(done.code, EX_CONFIG, done.err)
+        self.assertIn("/nonexistent/rappel.conf", done.err)
 
 
 class Starts(BadInputTest):
@@ -448,13 +446,13 @@ class Starts(BadInputTest):
                 (("run", "list", "--status", "nonsense"), (USAGE,))):
             with self.subTest(words=words):
                 done = self.ctl(*words)
-                self.assertIn(done.returncode, code, done.stderr)
-                self.assertEqual(done.stdout, "")
-                self.assertNotEqual(done.stderr, "")
+                self.assertIn(done.code, code, done.err)
+                self.assertEqual(done.out, "")
+                self.assertNotEqual(done.err, "")
         self.ctl("run", "start", "echo", "--key", "k", "--input", "1")
         done = self.ctl("run", "start", "echo", "--key", "k", "--input", "2")
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("other input", done.stderr)
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("other input", done.err)
 
     def test_input_that_no_value_can_hold(self):
         """json takes it, a value does not: that instance alone, visibly."""
@@ -540,9 +538,7 @@ class Payloads(BadInputTest):
 
 class Actions(BadInputTest):
     def test_action_that_nobody_serves(self):
-        folder = tempfile.mkdtemp()
-        self.addCleanup(subprocess.run, ["rm", "-r", folder], check=False)
-        path = os.path.join(folder, "lonely.asl.json")
+        path = os.path.join(harness.scratch(self), "lonely.asl.json")
         with open(path, "w", encoding="utf-8") as file:
             json.dump(load.task("nobody-serves-this"), file)
         pool = self.make_pool()
@@ -550,7 +546,7 @@ class Actions(BadInputTest):
         harness.register(self.conninfo, "noop", load.task("noop"))
         # A warning at most: a worker may come later, or be elsewhere.
         done = self.ctl("workflow", "register", path)
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.code, 0, done.err)
         lonely = self.start_workflow("lonely", "{}")
         other = self.start_workflow("noop", "{}")
         wait_for("the others go on", lambda: self.status_of(other)[0]
@@ -654,14 +650,14 @@ class Definitions(BadInputTest):
                     begun = time.monotonic()
                     done = self.ctl("workflow", verb, file.name)
                     self.assertLess(time.monotonic() - begun, 2)
-                    self.assertEqual(done.returncode, FAILED, done.stderr)
-                    self.assertEqual(done.stdout, "")
+                    self.assertEqual(done.code, FAILED, done.err)
+                    self.assertEqual(done.out, "")
                     place = re.search(re.escape(file.name) + r":(\d+)",
-                                      done.stderr)
-                    self.assertTrue(place, done.stderr)
+                                      done.err)
+                    self.assertTrue(place, done.err)
                     if line is not None:
                         self.assertEqual(int(place.group(1)), line,
-                                         done.stderr)
+                                         done.err)
         self.assertEqual(self.query(
             "SELECT count(*) FROM rappel.workflow_versions"), [(0,)])
 
@@ -671,13 +667,13 @@ class Definitions(BadInputTest):
                        "States": {"A": {"Type": "Succeed"}}}, file)
             file.flush()
             done = self.ctl("workflow", "register", file.name)
-            self.assertEqual(done.returncode, FAILED, done.stderr)
-            self.assertIn(file.name, done.stderr)
+            self.assertEqual(done.code, FAILED, done.err)
+            self.assertIn(file.name, done.err)
 
     def test_missing_file(self):
         done = self.ctl("workflow", "validate", "/nonexistent.asl.json")
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("/nonexistent.asl.json", done.stderr)
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("/nonexistent.asl.json", done.err)
 
     def test_definition_that_the_daemon_cannot_use(self):
         """Past the checks, by SQL: released with a visible reason."""

@@ -27,7 +27,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    cluster.stop()
+    cluster.remove()
 
 
 class KillTest(unittest.TestCase):

@@ -28,7 +28,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    cluster.stop()
+    cluster.remove()
 
 
 class StopTest(unittest.TestCase):

@@ -30,7 +30,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    cluster.stop()
+    cluster.remove()
 
 
 class TakeoverTest(unittest.TestCase):

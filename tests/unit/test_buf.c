@@ -4,8 +4,7 @@
 #include "common/buf.h"
 #include "tests/unit/unit.h"
 
-START_TEST(slices)
-{
+START_TEST (slices) {
 	static const struct {
 		const char *name;
 		struct slice slice;
@@ -21,14 +20,13 @@ START_TEST(slices)
 	};
 
 	for (int i = 0; i < COUNT(cases); i++)
-		CASE(&cases[i], slice_is(cases[i].slice, cases[i].text) ==
-				    cases[i].equal);
+		CASE(&cases[i],
+		     slice_is(cases[i].slice, cases[i].text) == cases[i].equal);
 	ck_assert_uint_eq(slice_of("abc").len, 3);
 }
 END_TEST
 
-START_TEST(grows)
-{
+START_TEST (grows) {
 	struct buf b = BUF_EMPTY;
 
 	for (int i = 0; i < 100000; i++)
@@ -44,8 +42,7 @@ START_TEST(grows)
 }
 END_TEST
 
-START_TEST(adds)
-{
+START_TEST (adds) {
 	struct buf b = BUF_EMPTY;
 
 	buf_add(&b, NULL, 0);
@@ -59,8 +56,7 @@ START_TEST(adds)
 }
 END_TEST
 
-START_TEST(prints_long)
-{
+START_TEST (prints_long) {
 	char text[1000];
 	struct buf b = BUF_EMPTY;
 
@@ -79,8 +75,7 @@ START_TEST(prints_long)
 }
 END_TEST
 
-START_TEST(drops)
-{
+START_TEST (drops) {
 	struct buf b = BUF_EMPTY;
 
 	buf_add_text(&b, "abcdef");

@@ -14,10 +14,11 @@ static void
 clean_environment(void)
 {
 	static const char *const names[] = {
-		"RAPPEL_CONFIG", "RAPPEL_DATABASE_URL", "RAPPEL_DIR",
-		"RAPPEL_WORKERS", "RAPPEL_LEASE", "RAPPEL_HEARTBEAT",
-		"RAPPEL_POOL_NAME", "RAPPEL_LOG_LEVEL", "XDG_STATE_HOME",
-		"RAPPEL_SHUTDOWN_GRACE",
+		"RAPPEL_CONFIG",    "RAPPEL_DATABASE_URL",
+		"RAPPEL_DIR",       "RAPPEL_WORKERS",
+		"RAPPEL_LEASE",     "RAPPEL_HEARTBEAT",
+		"RAPPEL_POOL_NAME", "RAPPEL_LOG_LEVEL",
+		"XDG_STATE_HOME",   "RAPPEL_SHUTDOWN_GRACE",
 	};
 
 	for (int i = 0; i < COUNT(names); i++)
@@ -71,8 +72,7 @@ static const struct {
 	{ "beyond 64 bits with the unit", "99999999999999999d", -ERANGE, 0 },
 };
 
-START_TEST(duration)
-{
+START_TEST (duration) {
 	uint64_t us = 0;
 
 	CASE(&durations[_i],
@@ -94,8 +94,7 @@ static const struct {
 	{ "carriage returns", "[pool]\r\nworkers = 2\r\n", NULL },
 	{ "comment behind a value", "[pool]\nworkers = 2 # two\n", NULL },
 	{ "comment behind a section", "[pool] # ours\nworkers=2\n", NULL },
-	{ "section twice", "[pool]\nworkers=2\n[log]\n[pool]\ndir=/x\n",
-	  NULL },
+	{ "section twice", "[pool]\nworkers=2\n[log]\n[pool]\ndir=/x\n", NULL },
 	{ "size", "[pool]\nvalue_bytes_max = 64kB\n", NULL },
 	{ "lease and heartbeat", "[flusher]\nlease = 8s\nheartbeat = 2s\n",
 	  NULL },
@@ -143,8 +142,7 @@ static const struct {
 	  ":2: there is a password in a file that everybody can read" },
 };
 
-START_TEST(file)
-{
+START_TEST (file) {
 	char name[64];
 	struct config_flags flags = { .file = name };
 	struct error err = { .line = 0 };
@@ -162,15 +160,13 @@ START_TEST(file)
 	}
 	CASE(&files[_i], rc == -EINVAL);
 	ck_assert_msg(strncmp(err.message, name, strlen(name)) == 0 &&
-			  strncmp(err.message + strlen(name),
-				  files[_i].message,
+			  strncmp(err.message + strlen(name), files[_i].message,
 				  strlen(files[_i].message)) == 0,
 		      "%s: %s", files[_i].name, err.message);
 }
 END_TEST
 
-START_TEST(file_values)
-{
+START_TEST (file_values) {
 	static const char text[] =
 	    "[database]\n"
 	    "url = \"host=/run dbname=a # b\" # comment\n"
@@ -218,8 +214,7 @@ START_TEST(file_values)
 }
 END_TEST
 
-START_TEST(presets)
-{
+START_TEST (presets) {
 	struct config_flags flags = { .file = NULL };
 	struct config c;
 
@@ -243,8 +238,7 @@ START_TEST(presets)
 }
 END_TEST
 
-START_TEST(precedence)
-{
+START_TEST (precedence) {
 	char name[64];
 	struct config_flags flags = { .file = NULL };
 	struct error err;
@@ -283,8 +277,7 @@ START_TEST(precedence)
 }
 END_TEST
 
-START_TEST(password_places)
-{
+START_TEST (password_places) {
 	char name[64];
 	struct config_flags flags = { .database = "host=x password=secret" };
 	struct error err;
@@ -314,8 +307,7 @@ START_TEST(password_places)
 END_TEST
 
 /* What is printed reads back as the same, and says where it came from. */
-START_TEST(prints)
-{
+START_TEST (prints) {
 	char name[64];
 	struct config_flags flags = { .file = NULL, .workers = "7" };
 	struct error err;
@@ -353,8 +345,7 @@ START_TEST(prints)
 }
 END_TEST
 
-START_TEST(dev_dir)
-{
+START_TEST (dev_dir) {
 	char *dir;
 
 	clean_environment();
@@ -363,8 +354,7 @@ START_TEST(dev_dir)
 	if (geteuid() == 0)
 		ck_assert_str_eq(dir, "/var/lib/rappel-dev");
 	else
-		ck_assert_str_eq(dir,
-				 "/home/somebody/.local/state/rappel-dev");
+		ck_assert_str_eq(dir, "/home/somebody/.local/state/rappel-dev");
 	free(dir);
 	setenv("XDG_STATE_HOME", "/state", 1);
 	dir = config_dev_dir();
@@ -386,12 +376,10 @@ static const struct {
 	{ "password", "host=h password=x dbname=d",
 	  "host=h password=*** dbname=d" },
 	{ "at the end", "password=x", "password=***" },
-	{ "blanks around", "password = x dbname=d",
-	  "password = *** dbname=d" },
+	{ "blanks around", "password = x dbname=d", "password = *** dbname=d" },
 	{ "quoted", "password='a b\\' c' dbname=d", "password=*** dbname=d" },
 	{ "quote not closed", "password='a b", "password=***" },
-	{ "escaped blank", "password=a\\ b dbname=d",
-	  "password=*** dbname=d" },
+	{ "escaped blank", "password=a\\ b dbname=d", "password=*** dbname=d" },
 	{ "empty password", "password= dbname=d", "password= ***" },
 	{ "nothing behind it", "password=", NULL },
 	{ "sslpassword", "sslpassword=x", "sslpassword=***" },
@@ -420,16 +408,15 @@ static const struct {
 	{ "scheme alone", "postgresql://", NULL },
 };
 
-START_TEST(conninfo)
-{
+START_TEST (conninfo) {
 	struct buf out = BUF_EMPTY;
 	const char *masked = conninfos[_i].masked;
 
 	conninfo_mask(conninfos[_i].text, &out);
 	ck_assert_str_eq(buf_text(&out),
 			 masked != NULL ? masked : conninfos[_i].text);
-	CASE(&conninfos[_i], conninfo_has_password(conninfos[_i].text) ==
-				 (masked != NULL));
+	CASE(&conninfos[_i],
+	     conninfo_has_password(conninfos[_i].text) == (masked != NULL));
 	buf_fini(&out);
 }
 END_TEST

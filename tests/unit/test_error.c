@@ -14,15 +14,15 @@ static const struct {
 	{ "with all",
 	  { .state = "A", .field = "Next", .line = 3, .message = "bad" },
 	  "state \"A\", field \"Next\", line 3: bad" },
-	{ "with a field", { .field = "Next", .message = "bad" },
+	{ "with a field",
+	  { .field = "Next", .message = "bad" },
 	  "field \"Next\": bad" },
 	{ "with a state and a line",
 	  { .state = "A", .line = 12, .message = "bad" },
 	  "state \"A\", line 12: bad" },
 };
 
-START_TEST(texts)
-{
+START_TEST (texts) {
 	char text[600];
 
 	error_text(&cases[_i].err, text, sizeof(text));
@@ -34,8 +34,7 @@ START_TEST(texts)
 }
 END_TEST
 
-START_TEST(sets)
-{
+START_TEST (sets) {
 	struct error err = { .line = 7 };
 	char text[1001];
 

@@ -34,21 +34,20 @@ static const struct {
 	  PEER_WORKER, 18 },
 	{ "array16", FRAME_BYTES("\x08", "\xdc\0\x05\x0b\x01\x02\x03\xc0"),
 	  PEER_WORKER, 12 },
-	{ "array32",
-	  FRAME_BYTES("\x0a", "\xdd\0\0\0\x05\x0b\x01\x02\x03\xc0"),
+	{ "array32", FRAME_BYTES("\x0a", "\xdd\0\0\0\x05\x0b\x01\x02\x03\xc0"),
 	  PEER_WORKER, 14 },
 	{ "longer than allowed", SLICE_LITERAL("\0\0\x03\xe9"), PEER_WORKER,
 	  -EPROTO },
 	{ "4 GiB", SLICE_LITERAL("\xff\xff\xff\xff"), PEER_WORKER, -EPROTO },
 	{ "empty", FRAME_BYTES("\x00", ""), PEER_WORKER, -EPROTO },
-	{ "too short", FRAME_BYTES("\x05", "\x95\x0b\x01\x02\x03"),
-	  PEER_WORKER, -EPROTO },
+	{ "too short", FRAME_BYTES("\x05", "\x95\x0b\x01\x02\x03"), PEER_WORKER,
+	  -EPROTO },
 	{ "four fields", FRAME_BYTES("\x06", "\x94\x0b\x01\x02\x03\xc0"),
 	  PEER_WORKER, -EPROTO },
 	{ "six fields", FRAME_BYTES("\x07", "\x96\x0b\x01\x02\x03\xc0\xc0"),
 	  PEER_WORKER, -EPROTO },
-	{ "a map", FRAME_BYTES("\x06", "\x85\x0b\x01\x02\x03\xc0"),
-	  PEER_WORKER, -EPROTO },
+	{ "a map", FRAME_BYTES("\x06", "\x85\x0b\x01\x02\x03\xc0"), PEER_WORKER,
+	  -EPROTO },
 	{ "no array", FRAME_BYTES("\x06", "\xa5\x0b\x01\x02\x03\xc0"),
 	  PEER_WORKER, -EPROTO },
 	{ "unknown type", FRAME_BYTES("\x06", "\x95\x7f\x01\x02\x03\xc0"),
@@ -69,8 +68,7 @@ static const struct {
 	{ "negative slot in a byte",
 	  FRAME_BYTES("\x07", "\x95\x0b\xd0\x80\x02\x03\xc0"), PEER_WORKER,
 	  -EPROTO },
-	{ "slot 65535",
-	  FRAME_BYTES("\x08", "\x95\x0b\xcd\xff\xff\x02\x03\xc0"),
+	{ "slot 65535", FRAME_BYTES("\x08", "\x95\x0b\xcd\xff\xff\x02\x03\xc0"),
 	  PEER_WORKER, 12 },
 	{ "slot 65536",
 	  FRAME_BYTES("\x0a", "\x95\x0b\xce\x00\x01\x00\x00\x02\x03\xc0"),
@@ -81,18 +79,18 @@ static const struct {
 	{ "count cut by the length",
 	  FRAME_BYTES("\x08", "\x95\x0b\x01\x02\xce\0\0\0\xc0\xc0"),
 	  PEER_WORKER, -EPROTO },
-	{ "count a double", FRAME_BYTES("\x0e", "\x95\x0b\x01\x02\xcb\0\0\0\0\0"
-						"\0\0\0\xc0"),
+	{ "count a double",
+	  FRAME_BYTES("\x0e", "\x95\x0b\x01\x02\xcb\0\0\0\0\0"
+			      "\0\0\0\xc0"),
 	  PEER_WORKER, -EPROTO },
-	{ "count of 16 bits", FRAME_BYTES("\x08", "\x95\x0b\x01\x02\xcd\0\x03\xc0"),
-	  PEER_WORKER, 12 },
-	{ "no payload",
-	  FRAME_BYTES("\x07", "\x95\x0b\x01\x02\xcd\0\x03"), PEER_WORKER,
-	  -EPROTO },
+	{ "count of 16 bits",
+	  FRAME_BYTES("\x08", "\x95\x0b\x01\x02\xcd\0\x03\xc0"), PEER_WORKER,
+	  12 },
+	{ "no payload", FRAME_BYTES("\x07", "\x95\x0b\x01\x02\xcd\0\x03"),
+	  PEER_WORKER, -EPROTO },
 };
 
-START_TEST(decodes)
-{
+START_TEST (decodes) {
 	struct slice bytes = cases[_i].bytes;
 	uint8_t *copy = malloc(bytes.len > 0 ? bytes.len : 1);
 	struct error err = { .line = 0 };
@@ -106,14 +104,13 @@ START_TEST(decodes)
 	CASE(&cases[_i], rc == cases[_i].rc);
 	CASE(&cases[_i], (rc < 0) == (err.message[0] != '\0'));
 	if (rc > 0)
-		CASE(&cases[_i], f.payload.data + f.payload.len ==
-				     bytes.data + rc);
+		CASE(&cases[_i],
+		     f.payload.data + f.payload.len == bytes.data + rc);
 	free(copy);
 }
 END_TEST
 
-START_TEST(round_trip)
-{
+START_TEST (round_trip) {
 	static const struct {
 		uint16_t slot;
 		uint32_t spawn, count;
@@ -151,9 +148,8 @@ START_TEST(round_trip)
 		for (size_t len = 0; len < (size_t)n; len++) {
 			struct slice part = { rest.data, len };
 
-			ck_assert_int_eq(frame_decode(part, MAX, PEER_FLUSHER,
-						      &f, NULL),
-					 0);
+			ck_assert_int_eq(
+			    frame_decode(part, MAX, PEER_FLUSHER, &f, NULL), 0);
 		}
 		rest.data += n;
 		rest.len -= (size_t)n;
@@ -163,8 +159,7 @@ START_TEST(round_trip)
 }
 END_TEST
 
-START_TEST(names)
-{
+START_TEST (names) {
 	ck_assert_str_eq(frame_type_name(FRAME_HELLO), "HELLO");
 	ck_assert_str_eq(frame_type_name(FRAME_REPLY), "REPLY");
 	ck_assert_str_eq(frame_type_name(0), "?");

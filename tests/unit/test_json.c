@@ -82,8 +82,7 @@ static const struct {
 	  NULL },
 };
 
-START_TEST(parses)
-{
+START_TEST (parses) {
 	const char *text = goods[_i].text;
 	const char *written = goods[_i].written;
 	struct buf b = BUF_EMPTY, back = BUF_EMPTY, again = BUF_EMPTY;
@@ -102,8 +101,8 @@ START_TEST(parses)
 	json_write_pretty(buf_slice(&b), &back);
 	CASE(&goods[_i], json_parse((char *)back.data, back.len,
 				    VALUE_DEPTH_MAX, &again, NULL, NULL) == 0);
-	CASE(&goods[_i], again.len == b.len &&
-			     memcmp(again.data, b.data, b.len) == 0);
+	CASE(&goods[_i],
+	     again.len == b.len && memcmp(again.data, b.data, b.len) == 0);
 	free(copy);
 	buf_fini(&b);
 	buf_fini(&back);
@@ -166,8 +165,7 @@ static const struct {
 	{ "closing nothing", "]", 1, "not valid JSON" },
 };
 
-START_TEST(refuses)
-{
+START_TEST (refuses) {
 	struct buf b = BUF_EMPTY;
 	struct error err = { .line = 0 };
 	struct json_places places = { NULL, 0, 0 };
@@ -177,10 +175,10 @@ START_TEST(refuses)
 	ck_assert_msg(json_parse(text, strlen(text), VALUE_DEPTH_MAX, &b,
 				 &places, &err) == -EINVAL,
 		      "%s was accepted", bads[_i].name);
-	ck_assert_msg(strstr(err.message, bads[_i].message) != NULL,
-		      "%s: %s", bads[_i].name, err.message);
-	ck_assert_msg(err.line == bads[_i].line, "%s: line %u",
-		      bads[_i].name, err.line);
+	ck_assert_msg(strstr(err.message, bads[_i].message) != NULL, "%s: %s",
+		      bads[_i].name, err.message);
+	ck_assert_msg(err.line == bads[_i].line, "%s: line %u", bads[_i].name,
+		      err.line);
 	CASE(&bads[_i], strchr(err.message, '\n') == NULL);
 	CASE(&bads[_i], err.message[strlen(err.message) - 1] != '.');
 	CASE(&bads[_i], slice_is(buf_slice(&b), "before"));
@@ -191,8 +189,7 @@ START_TEST(refuses)
 }
 END_TEST
 
-START_TEST(nul_in_text)
-{
+START_TEST (nul_in_text) {
 	struct buf b = BUF_EMPTY;
 
 	ck_assert_int_eq(json_parse("1\0", 2, 4, &b, NULL, NULL), -EINVAL);
@@ -202,8 +199,7 @@ START_TEST(nul_in_text)
 END_TEST
 
 /* The same count as value_check(), on both sides. */
-START_TEST(depth)
-{
+START_TEST (depth) {
 	char text[400];
 
 	for (uint32_t max = 0; max <= DEFINITION_DEPTH_MAX; max++) {
@@ -216,12 +212,11 @@ START_TEST(depth)
 			rc = json_parse(text, 2UL * deep, max, &b, NULL, NULL);
 			ck_assert_int_eq(rc, deep <= max ? 0 : -EINVAL);
 			if (rc == 0) {
-				ck_assert_int_eq(value_check(buf_slice(&b),
-							     max, NULL),
-						 0);
-				ck_assert_int_eq(value_check(buf_slice(&b),
-							     deep - 1, NULL),
-						 -EPROTO);
+				ck_assert_int_eq(
+				    value_check(buf_slice(&b), max, NULL), 0);
+				ck_assert_int_eq(
+				    value_check(buf_slice(&b), deep - 1, NULL),
+				    -EPROTO);
 			}
 			buf_fini(&b);
 		}
@@ -230,14 +225,13 @@ START_TEST(depth)
 END_TEST
 
 /* Containers around the sizes at which their header grows. */
-START_TEST(sizes)
-{
+START_TEST (sizes) {
 	static const struct {
 		uint32_t count;
 		size_t header;
 	} cases[] = {
-		{ 0, 1 },     { 1, 1 },	    { 15, 1 },	  { 16, 3 },
-		{ 1000, 3 },  { 65535, 3 }, { 65536, 5 }, { 70000, 5 },
+		{ 0, 1 },    { 1, 1 },     { 15, 1 },    { 16, 3 },
+		{ 1000, 3 }, { 65535, 3 }, { 65536, 5 }, { 70000, 5 },
 	};
 
 	for (int i = 0; i < COUNT(cases); i++) {
@@ -247,9 +241,9 @@ START_TEST(sizes)
 		for (uint32_t n = 0; n < cases[i].count; n++)
 			buf_printf(&text, "%s1", n > 0 ? "," : "");
 		buf_add_byte(&text, ']');
-		ck_assert_int_eq(json_parse((char *)text.data, text.len, 4,
-					    &b, NULL, NULL),
-				 0);
+		ck_assert_int_eq(
+		    json_parse((char *)text.data, text.len, 4, &b, NULL, NULL),
+		    0);
 		ck_assert_uint_eq(b.len, cases[i].header + cases[i].count);
 		ck_assert_uint_eq(value_count(buf_slice(&b)), cases[i].count);
 		ck_assert_int_eq(value_check(buf_slice(&b), 4, NULL), 0);
@@ -259,11 +253,10 @@ START_TEST(sizes)
 		for (uint32_t n = 0; n < cases[i].count; n++)
 			buf_printf(&text, "%s\"\":1", n > 0 ? "," : "");
 		buf_add_byte(&text, '}');
-		ck_assert_int_eq(json_parse((char *)text.data, text.len, 4,
-					    &m, NULL, NULL),
-				 0);
-		ck_assert_uint_eq(m.len,
-				  cases[i].header + 2 * cases[i].count);
+		ck_assert_int_eq(
+		    json_parse((char *)text.data, text.len, 4, &m, NULL, NULL),
+		    0);
+		ck_assert_uint_eq(m.len, cases[i].header + 2 * cases[i].count);
 		ck_assert_int_eq(value_check(buf_slice(&m), 4, NULL), 0);
 		buf_fini(&text);
 		buf_fini(&b);
@@ -272,8 +265,7 @@ START_TEST(sizes)
 }
 END_TEST
 
-START_TEST(places)
-{
+START_TEST (places) {
 	/* The outer map and the list in it get longer headers at their end,
 	 * which moves what has been noted. */
 	struct buf text = BUF_EMPTY, b = BUF_EMPTY;
@@ -290,9 +282,8 @@ START_TEST(places)
 		buf_printf(&text, "]%s\n", i < 19 ? "," : "");
 	}
 	buf_add_text(&text, "}");
-	ck_assert_int_eq(json_parse((char *)text.data, text.len, 4, &b, &p,
-				    NULL),
-			 0);
+	ck_assert_int_eq(
+	    json_parse((char *)text.data, text.len, 4, &b, &p, NULL), 0);
 	ck_assert_uint_eq(json_places_line(&p, 0), 1);
 	c = (struct cursor){ b.data + 6, b.data + b.len };
 #define LINE() json_places_line(&p, (size_t)(c.at - b.data) - 6)
@@ -323,8 +314,7 @@ END_TEST
 
 /* ---- writing ---- */
 
-START_TEST(writes_pretty)
-{
+START_TEST (writes_pretty) {
 	static const char text[] = "{\"a\":[1,{\"b\":[]}],\"c\":{},\"d\":null}";
 	static const char pretty[] = "{\n"
 				     "  \"a\": [\n"
@@ -347,8 +337,7 @@ START_TEST(writes_pretty)
 END_TEST
 
 /* Every character alone and at every place of a longer string. */
-START_TEST(writes_strings)
-{
+START_TEST (writes_strings) {
 	for (unsigned c = 0; c < 128; c++) {
 		for (size_t len = 1; len < 20; len++) {
 			struct buf b = BUF_EMPTY, json = BUF_EMPTY;
@@ -358,9 +347,8 @@ START_TEST(writes_strings)
 			text[len - 1] = (char)c;
 			json_write_str((struct slice){ (uint8_t *)text, 20 },
 				       &json);
-			ck_assert_int_eq(json_parse((char *)json.data,
-						    json.len, 4, &b, NULL,
-						    NULL),
+			ck_assert_int_eq(json_parse((char *)json.data, json.len,
+						    4, &b, NULL, NULL),
 					 0);
 			ck_assert_uint_eq(value_item(buf_slice(&b)).bytes.len,
 					  20);
@@ -374,13 +362,11 @@ START_TEST(writes_strings)
 END_TEST
 
 /* Any double reads back equal, and is short. */
-START_TEST(writes_doubles)
-{
+START_TEST (writes_doubles) {
 	uint64_t seed = 99;
 
 	for (int i = 0; i < 100000; i++) {
-		struct buf packed = BUF_EMPTY, json = BUF_EMPTY,
-			   b = BUF_EMPTY;
+		struct buf packed = BUF_EMPTY, json = BUF_EMPTY, b = BUF_EMPTY;
 		uint64_t bits = unit_random(&seed);
 		double d;
 
@@ -397,9 +383,9 @@ START_TEST(writes_doubles)
 		ck_assert_uint_le(json.len, 25);
 		if (i % 3 == 1)
 			ck_assert_uint_le(json.len, 6);
-		ck_assert_int_eq(json_parse((char *)json.data, json.len, 1, &b,
-					    NULL, NULL),
-				 0);
+		ck_assert_int_eq(
+		    json_parse((char *)json.data, json.len, 1, &b, NULL, NULL),
+		    0);
 		ck_assert_uint_eq(b.len, packed.len);
 		ck_assert(memcmp(b.data, packed.data, b.len) == 0);
 		buf_fini(&packed);
@@ -410,8 +396,7 @@ START_TEST(writes_doubles)
 END_TEST
 
 /* A locale with a decimal comma changes nothing. */
-START_TEST(other_locale)
-{
+START_TEST (other_locale) {
 	static const char *const names[] = { "de_DE.UTF-8", "de_DE.utf8",
 					     "fr_FR.UTF-8" };
 	struct buf b = BUF_EMPTY, out = BUF_EMPTY;
@@ -428,8 +413,7 @@ START_TEST(other_locale)
 }
 END_TEST
 
-START_TEST(foreign_encodings)
-{
+START_TEST (foreign_encodings) {
 	static const struct {
 		const char *name;
 		struct slice bytes;

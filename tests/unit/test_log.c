@@ -40,8 +40,7 @@ logged(void)
 	return at != NULL ? at : text;
 }
 
-START_TEST(line)
-{
+START_TEST (line) {
 	char text[200] = "";
 	int year, month, day, hour, minute, second, ms, used = 0;
 
@@ -60,8 +59,7 @@ START_TEST(line)
 }
 END_TEST
 
-START_TEST(priorities)
-{
+START_TEST (priorities) {
 	char text[200] = "";
 
 	setenv("JOURNAL_STREAM", "8:1", 1);
@@ -84,7 +82,7 @@ static const struct {
 	{ "words alone", "ready", "msg=\"ready\"\n" },
 	{ "keys", "late instance=a attempt=2",
 	  "msg=\"late\" instance=a attempt=2\n" },
-	{ "key first", "slot=3 gone", "msg=\"\"slot=3 gone\n" },
+	{ "key first", "slot=3 gone", "msg=\"\" slot=3 gone\n" },
 	{ "newline", "a\nb k=c\td", "msg=\"a\\nb\" k=c\\td\n" },
 	{ "escape", "a\x1b[31m", "msg=\"a\\x1b[31m\"\n" },
 	{ "quotes", "a \"b\" \\ k=\"c d\"",
@@ -95,8 +93,7 @@ static const struct {
 	{ "empty", "", "msg=\"\"\n" },
 };
 
-START_TEST(events)
-{
+START_TEST (events) {
 	unsetenv("JOURNAL_STREAM");
 	stderr_to(false);
 	log_init("x", LOG_LEVEL_INFO);
@@ -105,8 +102,7 @@ START_TEST(events)
 }
 END_TEST
 
-START_TEST(levels)
-{
+START_TEST (levels) {
 	enum log_level level;
 
 	stderr_to(false);
@@ -127,8 +123,7 @@ START_TEST(levels)
 }
 END_TEST
 
-START_TEST(cut)
-{
+START_TEST (cut) {
 	char text[5000];
 
 	memset(text, 'x', sizeof(text));
@@ -142,8 +137,7 @@ START_TEST(cut)
 END_TEST
 
 /* A full pipe or socket holds nobody up. */
-START_TEST(nobody_reads)
-{
+START_TEST (nobody_reads) {
 	uint64_t lost;
 	char *text;
 	char drain[8192];
@@ -172,9 +166,8 @@ int
 main(void)
 {
 	const struct unit_test tests[] = {
-		{ line, 0 },	       { priorities, 0 }, { levels, 0 },
-		{ cut, 0 },	       { nobody_reads, 2 },
-		{ events, COUNT(cases) },
+		{ line, 0 }, { priorities, 0 },   { levels, 0 },
+		{ cut, 0 },  { nobody_reads, 2 }, { events, COUNT(cases) },
 	};
 
 	return unit_run("log", tests, COUNT(tests));

@@ -6,8 +6,7 @@
 #include "common/utf8.h"
 #include "tests/unit/unit.h"
 
-START_TEST(arena_gives)
-{
+START_TEST (arena_gives) {
 	struct arena *a = arena_create(1024);
 	uint64_t seed = 1;
 
@@ -46,8 +45,7 @@ START_TEST(arena_gives)
 }
 END_TEST
 
-START_TEST(copies)
-{
+START_TEST (copies) {
 	char *s = mem_strdup("abc");
 	char *n = mem_strndup("abc", 2);
 	uint8_t *z = mem_calloc(4, 4);
@@ -65,8 +63,7 @@ START_TEST(copies)
 }
 END_TEST
 
-START_TEST(utf8)
-{
+START_TEST (utf8) {
 	static const struct {
 		const char *name;
 		const char *text;
@@ -97,22 +94,25 @@ START_TEST(utf8)
 		{ "cut in four", "\xf0\x9f\x98", 3, false },
 		{ "broken after long ASCII", "abcdefghijklmnop\xff", 17,
 		  false },
-		{ "ASCII instead of the third", "\xe2\x82" "a", 3, false },
+		{ "ASCII instead of the third",
+		  "\xe2\x82"
+		  "a",
+		  3, false },
 		{ "FF", "\xff", 1, false },
 	};
 
-	CASE(&cases[_i], utf8_valid(cases[_i].text, cases[_i].len) ==
-			     cases[_i].valid);
+	CASE(&cases[_i],
+	     utf8_valid(cases[_i].text, cases[_i].len) == cases[_i].valid);
 	if (_i + 1 == COUNT(cases))
 		ck_assert_int_eq(_i, 24); /* see main() */
 }
 END_TEST
 
-START_TEST(utf8_cuts)
-{
+START_TEST (utf8_cuts) {
 	static const char text[] = "ab\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80!";
-	static const size_t ends[] = { 0, 1, 2, 2, 4, 4, 4, 7,
-				       7, 7, 7, 11, 12 };
+	static const size_t ends[] = {
+		0, 1, 2, 2, 4, 4, 4, 7, 7, 7, 7, 11, 12
+	};
 
 	for (size_t len = 0; len < sizeof(text); len++) {
 		ck_assert_uint_eq(utf8_cut(text, len), ends[len]);

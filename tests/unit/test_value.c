@@ -60,19 +60,42 @@ static const struct {
 	{ "double", BYTES("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00"),
 	  VALUE | FRAME },
 	{ "double NaN", BYTES("\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"), 0 },
-	{ "double infinity", BYTES("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00"),
-	  0 },
+	{ "double infinity", BYTES("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00"), 0 },
 	{ "double -infinity", BYTES("\xcb\xff\xf0\x00\x00\x00\x00\x00\x00"),
 	  0 },
 	{ "empty string", BYTES("\xa0"), VALUE | FRAME },
-	{ "string", BYTES("\xa3" "abc"), VALUE | FRAME },
-	{ "string with NUL", BYTES("\xa3" "a\0c"), VALUE | FRAME },
-	{ "string cut", BYTES("\xa3" "ab"), 0 },
-	{ "str8", BYTES("\xd9\x03" "abc"), VALUE | FRAME },
-	{ "str8 cut", BYTES("\xd9\x03" "ab"), 0 },
-	{ "str16", BYTES("\xda\x00\x03" "abc"), VALUE | FRAME },
-	{ "str32", BYTES("\xdb\x00\x00\x00\x03" "abc"), VALUE | FRAME },
-	{ "str32 of 4 GiB", BYTES("\xdb\xff\xff\xff\xff" "abc"), 0 },
+	{ "string",
+	  BYTES("\xa3"
+		"abc"),
+	  VALUE | FRAME },
+	{ "string with NUL",
+	  BYTES("\xa3"
+		"a\0c"),
+	  VALUE | FRAME },
+	{ "string cut",
+	  BYTES("\xa3"
+		"ab"),
+	  0 },
+	{ "str8",
+	  BYTES("\xd9\x03"
+		"abc"),
+	  VALUE | FRAME },
+	{ "str8 cut",
+	  BYTES("\xd9\x03"
+		"ab"),
+	  0 },
+	{ "str16",
+	  BYTES("\xda\x00\x03"
+		"abc"),
+	  VALUE | FRAME },
+	{ "str32",
+	  BYTES("\xdb\x00\x00\x00\x03"
+		"abc"),
+	  VALUE | FRAME },
+	{ "str32 of 4 GiB",
+	  BYTES("\xdb\xff\xff\xff\xff"
+		"abc"),
+	  0 },
 	{ "Latin-1", BYTES("\xa1\xe9"), 0 },
 	{ "overlong", BYTES("\xa2\xc0\x80"), 0 },
 	{ "surrogate", BYTES("\xa3\xed\xa0\x80"), 0 },
@@ -106,8 +129,7 @@ static const struct {
 	{ "map with half a pair", BYTES("\x82\xa1k\x01\xa1l"), 0 },
 	{ "map16", BYTES("\xde\x00\x01\xa1k\x01"), VALUE | FRAME },
 	{ "map32", BYTES("\xdf\x00\x00\x00\x01\xa1k\x01"), VALUE | FRAME },
-	{ "map of four milliards", BYTES("\xdf\xff\xff\xff\xff\xa1k\x01"),
-	  0 },
+	{ "map of four milliards", BYTES("\xdf\xff\xff\xff\xff\xa1k\x01"), 0 },
 	{ "map of two milliards", BYTES("\xdf\x80\x00\x00\x00\xa1k\x01"), 0 },
 	{ "integer as key", BYTES("\x81\x01\x01"), FRAME },
 	{ "nil as key", BYTES("\x81\xc0\x01"), FRAME },
@@ -121,8 +143,7 @@ static const struct {
 	{ "duplicate keys", BYTES("\x82\xa1k\x01\xa1k\x02"), VALUE | FRAME },
 };
 
-START_TEST(check)
-{
+START_TEST (check) {
 	struct slice bytes = checks[_i].bytes;
 	struct error err = { .line = 0 };
 	/* At the end of its memory, so that a sanitizer sees a step beyond. */
@@ -141,8 +162,7 @@ START_TEST(check)
 END_TEST
 
 /* Every byte of a good value changed or cut off: refused or read, no more. */
-START_TEST(check_damaged)
-{
+START_TEST (check_damaged) {
 	struct buf b = of_json("{\"a\":[1,-2,3.5,\"x\xc3\xa9y\",null,true],"
 			       "\"b\":{\"c\":[[],{}],\"d\":70000}}");
 
@@ -156,8 +176,8 @@ START_TEST(check_damaged)
 			struct buf text = BUF_EMPTY;
 
 			b.data[i] = (uint8_t)byte;
-			if (value_check(buf_slice(&b), VALUE_DEPTH_MAX,
-					NULL) == 0)
+			if (value_check(buf_slice(&b), VALUE_DEPTH_MAX, NULL) ==
+			    0)
 				json_write(buf_slice(&b), &text);
 			buf_fini(&text);
 		}
@@ -167,8 +187,7 @@ START_TEST(check_damaged)
 }
 END_TEST
 
-START_TEST(check_depth)
-{
+START_TEST (check_depth) {
 	uint8_t bytes[200];
 
 	for (uint32_t max = 0; max <= DEFINITION_DEPTH_MAX; max++) {
@@ -189,8 +208,7 @@ END_TEST
 
 /* ---- reading ---- */
 
-START_TEST(read_items)
-{
+START_TEST (read_items) {
 	struct buf b = of_json("[null,true,-5,18446744073709551615,0.5,"
 			       "\"s\",[1],{\"k\":2},9223372036854775807]");
 	struct cursor c = cursor_of(buf_slice(&b));
@@ -218,8 +236,7 @@ START_TEST(read_items)
 }
 END_TEST
 
-START_TEST(read_frames)
-{
+START_TEST (read_frames) {
 	struct slice bytes =
 	    SLICE_LITERAL("\x95\x07\xa1s\xc4\x01\xff\x91\x01\x81\x01\x02");
 	struct cursor c = cursor_of(bytes);
@@ -255,8 +272,7 @@ START_TEST(read_frames)
 }
 END_TEST
 
-START_TEST(get_and_at)
-{
+START_TEST (get_and_at) {
 	struct buf b = of_json("{\"a\":1,\"b\":{\"a\":9},\"a\":2,\"\":3}");
 	struct buf l = of_json("[10,[11],12]");
 	struct slice map = buf_slice(&b), list = buf_slice(&l), v;
@@ -335,22 +351,20 @@ static const struct {
 	{ "empty map and array", "{}", "[]", false },
 };
 
-START_TEST(equal)
-{
+START_TEST (equal) {
 	struct buf a = of_json(equals[_i].a), b = of_json(equals[_i].b);
 
-	CASE(&equals[_i], value_equal(buf_slice(&a), buf_slice(&b)) ==
-			      equals[_i].equal);
-	CASE(&equals[_i], value_equal(buf_slice(&b), buf_slice(&a)) ==
-			      equals[_i].equal);
+	CASE(&equals[_i],
+	     value_equal(buf_slice(&a), buf_slice(&b)) == equals[_i].equal);
+	CASE(&equals[_i],
+	     value_equal(buf_slice(&b), buf_slice(&a)) == equals[_i].equal);
 	CASE(&equals[_i], value_equal(buf_slice(&a), buf_slice(&a)));
 	buf_fini(&a);
 	buf_fini(&b);
 }
 END_TEST
 
-START_TEST(equal_encodings)
-{
+START_TEST (equal_encodings) {
 	ck_assert(value_equal(SLICE_LITERAL("\x01"),
 			      SLICE_LITERAL("\xd3\0\0\0\0\0\0\0\x01")));
 	ck_assert(value_equal(SLICE_LITERAL("\xcf\0\0\0\0\0\0\0\x01"),
@@ -363,8 +377,7 @@ START_TEST(equal_encodings)
 END_TEST
 
 /* Maps that a comparison by squares, or by duplicates, never ends with. */
-START_TEST(equal_large)
-{
+START_TEST (equal_large) {
 	struct buf a = BUF_EMPTY, b = BUF_EMPTY;
 	char key[16];
 
@@ -425,8 +438,8 @@ pack_random(struct buf *b, uint64_t *seed, int depth)
 				      (unit_random(seed) % 64));
 		return;
 	case 3:
-		value_pack_uint(b, unit_random(seed) >>
-				       (unit_random(seed) % 64));
+		value_pack_uint(b,
+				unit_random(seed) >> (unit_random(seed) % 64));
 		return;
 	case 4:
 		r = unit_random(seed);
@@ -516,8 +529,7 @@ compare(struct cursor *c, const msgpack_object *o)
 	}
 }
 
-START_TEST(packs_like_msgpack_c)
-{
+START_TEST (packs_like_msgpack_c) {
 	uint64_t seed = 4711;
 
 	for (int i = 0; i < 200; i++) {
@@ -527,9 +539,8 @@ START_TEST(packs_like_msgpack_c)
 		size_t offset = 0;
 
 		pack_random(&b, &seed, 3);
-		ck_assert_int_eq(value_check(buf_slice(&b), VALUE_DEPTH_MAX,
-					     NULL),
-				 0);
+		ck_assert_int_eq(
+		    value_check(buf_slice(&b), VALUE_DEPTH_MAX, NULL), 0);
 		msgpack_unpacked_init(&result);
 		ck_assert_int_eq(msgpack_unpack_next(&result,
 						     (const char *)b.data,
@@ -545,8 +556,7 @@ START_TEST(packs_like_msgpack_c)
 }
 END_TEST
 
-START_TEST(packs_smallest)
-{
+START_TEST (packs_smallest) {
 	static const struct {
 		const char *name;
 		int64_t i;
@@ -587,8 +597,7 @@ END_TEST
 
 /* ---- sharing ---- */
 
-START_TEST(shares)
-{
+START_TEST (shares) {
 	struct buf b = of_json("{\"a\":[1,[2,3]]}");
 	struct value *whole = value_create(buf_slice(&b));
 	struct value *list, *inner, *again, *null = value_null();
@@ -620,18 +629,12 @@ int
 main(void)
 {
 	const struct unit_test tests[] = {
-		{ check, COUNT(checks) },
-		{ check_damaged, 0 },
-		{ check_depth, 0 },
-		{ read_items, 0 },
-		{ read_frames, 0 },
-		{ get_and_at, 0 },
-		{ equal, COUNT(equals) },
-		{ equal_encodings, 0 },
-		{ equal_large, 0 },
-		{ packs_like_msgpack_c, 0 },
-		{ packs_smallest, 0 },
-		{ shares, 0 },
+		{ check, COUNT(checks) }, { check_damaged, 0 },
+		{ check_depth, 0 },       { read_items, 0 },
+		{ read_frames, 0 },       { get_and_at, 0 },
+		{ equal, COUNT(equals) }, { equal_encodings, 0 },
+		{ equal_large, 0 },       { packs_like_msgpack_c, 0 },
+		{ packs_smallest, 0 },    { shares, 0 },
 	};
 
 	return unit_run("value", tests, COUNT(tests));

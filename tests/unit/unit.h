@@ -13,7 +13,7 @@
 #define COUNT(list) ((int)(sizeof(list) / sizeof((list)[0])))
 
 /* Fails with the case's name in front. */
-#define CASE(c, condition) \
+#define CASE(c, condition)                                                     \
 	ck_assert_msg((condition), "%s: %s", (c)->name, #condition)
 
 struct unit_test {

@@ -1,0 +1,86 @@
+/*
+ * dispatch_look - what there is to see of dispatching: for status, and in SQL
+ * for instances whose action no worker serves.
+ */
+#include "flusher/dispatch_parts.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/value.h"
+#include "flusher/claim.h"
+#include "flusher/flusher.h"
+#include "flusher/lease.h"
+
+#define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
+
+uint32_t
+dispatch_flights(const struct dispatch *d)
+{
+	return d->flights;
+}
+
+uint32_t
+dispatch_queued(const struct dispatch *d)
+{
+	return d->routes.queued;
+}
+
+uint32_t
+dispatch_slots_ready(const struct dispatch *d)
+{
+	uint32_t ready = 0;
+
+	for (uint32_t i = 0; i < d->slots_used; i++)
+		ready += d->slots[i].phase == SLOT_READY;
+	return ready;
+}
+
+void
+dispatch_pack_actions(const struct dispatch *d, struct buf *out)
+{
+	const struct route *route;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
+		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
+			count += route->servers > 0;
+	value_pack_array(out, count);
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
+		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
+			if (route->servers > 0)
+				value_pack_str(out, route->name,
+				               route->name_len);
+}
+
+void
+dispatch_explain(struct flusher *f)
+{
+	struct dispatch *d = f->dispatch;
+	struct route *route;
+	uint64_t now = clock_mono_us();
+
+	TAILQ_FOREACH (route, &d->routes.waiting, waiting_entry) {
+		struct lease *leases[256];
+		uint32_t count = 0;
+		char reason[256];
+
+		if (route->servers > 0 || route->unserved_us == 0 ||
+		    now - route->unserved_us < EXPLAIN_AFTER_US)
+			continue;
+		for (uint32_t i = 0; i < route->count && count < 256; i++) {
+			struct lease *lease = route_at(route, i)->lease;
+
+			if (lease != NULL && !lease->reason_set) {
+				lease->reason_set = true;
+				leases[count++] = lease;
+			}
+		}
+		if (count == 0)
+			continue;
+		snprintf(reason, sizeof(reason),
+		         "no worker of pool %s serves action \"%s\"",
+		         f->config.pool_name, route->name);
+		claim_set_reason(f, leases, count, reason);
+	}
+}

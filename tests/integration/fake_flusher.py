@@ -1,0 +1,66 @@
+#!/usr/bin/python3 -B
+"""A flusher without a database: a test speaks through it.
+
+rappeld starts it as its flusher. It connects to the test's socket
+(RAPPEL_TEST_SOCKET), says HELLO to the supervisor and passes frame bodies on
+in both directions. A body of the test's that is no frame but ["exit", code]
+ends it; ["hang"] makes it deaf.
+"""
+
+import msgpack
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+HELLO = 1
+
+
+def frames(data):
+    """Bodies of the whole frames in data, which keeps the rest."""
+    while len(data) >= 4:
+        size = struct.unpack(">I", data[:4])[0]
+        if len(data) < 4 + size:
+            return
+        yield bytes(data[4:4 + size])
+        del data[:4 + size]
+
+
+def framed(body):
+    return struct.pack(">I", len(body)) + body
+
+
+def main():
+    supervisor = socket.socket(fileno=3)
+    test = socket.socket(socket.AF_UNIX)
+    test.connect(os.environ["RAPPEL_TEST_SOCKET"])
+    about = {"argv": sys.argv, "pid": os.getpid(),
+             "env": dict(os.environ),
+             "fds": sorted(int(n) for n in os.listdir("/proc/self/fd"))}
+    test.sendall(framed(msgpack.packb(["about", about])))
+    if not os.environ.get("RAPPEL_TEST_NO_HELLO"):
+        supervisor.sendall(framed(msgpack.packb(
+            [HELLO, 0, 0, 0, {"protocol": 1, "pid": os.getpid()}])))
+    data = {supervisor: bytearray(), test: bytearray()}
+    while True:
+        for sock in select.select([supervisor, test], [], [])[0]:
+            part = sock.recv(1 << 20)
+            if not part:
+                return 0
+            data[sock] += part
+            for body in frames(data[sock]):
+                if sock is supervisor:
+                    test.sendall(framed(body))
+                    continue
+                message = msgpack.unpackb(body, raw=True)
+                if message[0] == b"exit":
+                    return message[1]
+                if message[0] == b"hang":
+                    time.sleep(3600)
+                supervisor.sendall(framed(body))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
