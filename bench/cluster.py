@@ -16,6 +16,11 @@ import tempfile
 import time
 
 import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+
+# So that Ctrl-C ends a statement that takes long.
+psycopg2.extensions.set_wait_callback(psycopg2.extras.wait_select)
 
 # Sizes only.
 SETTINGS = {

@@ -8,18 +8,19 @@ then stops the pools, proves in SQL that what was counted is there, and
 measures the limit again: figures mean something only beside it.
 """
 
-import _thread
 import argparse
 import bisect
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 
 import psycopg2
+import psycopg2.extensions
 
 import cluster
 import definitions
@@ -554,17 +555,24 @@ def text(report):
 
 def main(kind, argv=None):
     options = parse(kind, sys.argv[1:] if argv is None else argv)
-    watchdog = threading.Timer(options.timeout, _give_up, (options.timeout,))
+    gave_up = threading.Event()
+    watchdog = threading.Timer(options.timeout, _give_up, (gave_up,))
     watchdog.daemon = True
     watchdog.start()
     try:
         report = run(kind, options)
     except (BenchError, cluster.ClusterError, pool.PoolError,
-            psycopg2.Error) as why:
+            psycopg2.Error, KeyboardInterrupt) as why:
+        if gave_up.is_set():
+            print(f"{kind}: not done after {options.timeout:g} s (--timeout)",
+                  file=sys.stderr)
+            return 124
+        # Ctrl-C in the middle of a statement comes as an error of it.
+        if isinstance(why, (KeyboardInterrupt,
+                            psycopg2.extensions.QueryCanceledError)):
+            return 130
         print(f"{kind}: {why}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         watchdog.cancel()
     if options.metrics_json:
@@ -575,8 +583,7 @@ def main(kind, argv=None):
     return 1 if report["verification"]["wrong"] else 0
 
 
-def _give_up(seconds):
-    print(f"gave up: not done after {seconds:g} s (--timeout)",
-          file=sys.stderr, flush=True)
-    # As if somebody had pressed Ctrl-C: everything is cleaned up.
-    _thread.interrupt_main()
+def _give_up(event):
+    """As if somebody had pressed Ctrl-C: everything is cleaned up."""
+    event.set()
+    os.kill(os.getpid(), signal.SIGINT)

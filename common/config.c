@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/conninfo.h"
 #include "common/mem.h"
+#include "common/units.h"
 
 #define FILE_BYTES_MAX ((size_t)1 << 20)
 #define DURATION_US_MAX (UINT64_C(36525) * 86400 * CLOCK_SECOND_US)
@@ -76,7 +77,7 @@ static const struct key keys[] = {
 	  TYPE_COUNT, AT(batch_actions_max), 1, 100000, "2000",
 	  "journal entries in one commit" },
 	{ "flusher", "batch_bytes_max", "RAPPEL_BATCH_BYTES_MAX", TYPE_SIZE,
-	  AT(batch_bytes_max), 64 * KIB, 256 * KIB *KIB, "4MB",
+	  AT(batch_bytes_max), 64 * KIB, KIB << 18, "4MB",
 	  "bytes in one commit" },
 	{ "flusher", "heartbeat", "RAPPEL_HEARTBEAT", TYPE_DURATION,
 	  AT(heartbeat_us), 100 * MS, 600 * SECOND, "2s",
@@ -99,89 +100,13 @@ place(const struct key *key, const struct config *c)
 	return (char *)(uintptr_t)c + key->offset;
 }
 
-/* ---- numbers with units ---- */
-
-struct unit {
-	const char *name;
-	uint64_t factor;
-};
-
-static const struct unit durations[] = {
-	{ "", SECOND },
-	{ "us", 1 },
-	{ "ms", MS },
-	{ "s", SECOND },
-	{ "min", 60 * SECOND },
-	{ "h", 3600 * SECOND },
-	{ "d", 86400 * SECOND },
-	{ NULL, 0 },
-};
-
-static const struct unit sizes[] = {
-	{ "", 1 },
-	{ "B", 1 },
-	{ "kB", KIB },
-	{ "MB", KIB *KIB },
-	{ "GB", KIB *KIB *KIB },
-	{ NULL, 0 },
-};
-
-static const struct unit counts[] = {
-	{ "", 1 },
-	{ NULL, 0 },
-};
-
-static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* "1.5 h" in units: -EINVAL for what is no such number, or -ERANGE. */
-static int
-number_parse(const char *text, const struct unit *units, uint64_t *out)
-{
-	const struct unit *unit = units;
-	uint64_t whole = 0, part = 0, part_scale = 1;
-
-	if (!is_digit(*text))
-		return -EINVAL;
-	for (; is_digit(*text); text++) {
-		if (__builtin_mul_overflow(whole, (uint64_t)10, &whole) ||
-		    __builtin_add_overflow(whole, (uint64_t)(*text - '0'),
-					   &whole))
-			return -ERANGE;
-	}
-	if (*text == '.' && is_digit(text[1])) {
-		for (text++; is_digit(*text); text++) {
-			if (part_scale == 1000000)
-				return -EINVAL;
-			part = part * 10 + (uint64_t)(*text - '0');
-			part_scale *= 10;
-		}
-	}
-	while (*text == ' ')
-		text++;
-	while (unit->name != NULL && strcmp(unit->name, text) != 0)
-		unit++;
-	if (unit->name == NULL)
-		return -EINVAL;
-	/* Half a byte or half a worker is a mistake. */
-	if (part * unit->factor % part_scale != 0)
-		return -EINVAL;
-	if (__builtin_mul_overflow(whole, unit->factor, &whole) ||
-	    __builtin_add_overflow(whole, part * unit->factor / part_scale,
-				   &whole))
-		return -ERANGE;
-	*out = whole;
-	return 0;
-}
+/* ---- setting one key ---- */
 
 int
 config_duration(const char *text, uint64_t *us_out)
 {
 	uint64_t us;
-	int rc = number_parse(text, durations, &us);
+	int rc = units_parse(text, units_duration, &us);
 
 	if (rc < 0)
 		return rc;
@@ -191,44 +116,20 @@ config_duration(const char *text, uint64_t *us_out)
 	return 0;
 }
 
-/* The largest unit that says n exactly. */
-static void
-number_text(uint64_t n, const struct unit *units, char *text, size_t size)
-{
-	const struct unit *best = &units[1];
-
-	for (const struct unit *u = units + 1; u->name != NULL; u++) {
-		if (n > 0 && n % u->factor == 0 && u->factor >= best->factor)
-			best = u;
-	}
-	snprintf(text, size, "%" PRIu64 "%s", n / best->factor, best->name);
-}
-
-/* ---- setting one key ---- */
-
 static const struct unit *
 units_of(enum type type)
 {
 	switch (type) {
 	case TYPE_SIZE:
-		return sizes;
+		return units_size;
 	case TYPE_DURATION:
-		return durations;
+		return units_duration;
 	case TYPE_COUNT:
 	case TYPE_TEXT:
 	case TYPE_LEVEL:
-		return counts;
+		return units_count;
 	}
-	return counts;
-}
-
-static void
-bound_text(const struct key *key, uint64_t n, char *text, size_t size)
-{
-	if (key->type == TYPE_COUNT)
-		snprintf(text, size, "%" PRIu64, n);
-	else
-		number_text(n, units_of(key->type), text, size);
+	return units_count;
 }
 
 static int
@@ -236,13 +137,13 @@ set_number(struct config *c, const struct key *key, const char *text,
 	   const char *origin, struct error *err)
 {
 	uint64_t n;
-	int rc = number_parse(text, units_of(key->type), &n);
+	int rc = units_parse(text, units_of(key->type), &n);
 
 	if (rc < 0 || n < key->min || n > key->max) {
 		char low[32], high[32];
 
-		bound_text(key, key->min, low, sizeof(low));
-		bound_text(key, key->max, high, sizeof(high));
+		units_text(key->min, units_of(key->type), low, sizeof(low));
+		units_text(key->max, units_of(key->type), high, sizeof(high));
 		error_set(err, "%s: %s must be %s from %s to %s, not \"%.60s\"",
 			  origin, key->name,
 			  key->type == TYPE_DURATION ? "a duration"
@@ -643,7 +544,7 @@ refuse_relation(const struct config *c, const char *name, const char *must,
 {
 	char text[32];
 
-	number_text(bound, units, text, sizeof(text));
+	units_text(bound, units, text, sizeof(text));
 	error_set(err, "%s: %s must be %s %s, which is %s",
 		  c->origins[key_named(name) - keys], name, must, other, text);
 	return -EINVAL;
@@ -656,15 +557,16 @@ check(const struct config *c, struct error *err)
 	/* So that one lost heartbeat is not a death. */
 	if (c->heartbeat_us > c->lease_us / 4)
 		return refuse_relation(c, "heartbeat", "at most a quarter of",
-				       "lease", c->lease_us, durations, err);
+				       "lease", c->lease_us, units_duration,
+				       err);
 	if (c->db_deadline_us > c->lease_us)
 		return refuse_relation(c, "db_deadline", "at most", "lease",
-				       c->lease_us, durations, err);
+				       c->lease_us, units_duration, err);
 	/* Or a value could never be written. */
 	if (c->batch_bytes_max < c->value_bytes_max)
 		return refuse_relation(c, "batch_bytes_max", "at least",
 				       "value_bytes_max", c->value_bytes_max,
-				       sizes, err);
+				       units_size, err);
 	if (c->dir[0] != '/') {
 		error_set(err, "%s: dir must begin with \"/\", not \"%.60s\"",
 			  c->origins[KEY_DIR], c->dir);
@@ -768,8 +670,8 @@ print_value(const struct key *key, const struct config *c, FILE *to)
 		break;
 	case TYPE_SIZE:
 	case TYPE_DURATION:
-		number_text(*(uint64_t *)place(key, c), units_of(key->type),
-			    text, sizeof(text));
+		units_text(*(uint64_t *)place(key, c), units_of(key->type),
+			   text, sizeof(text));
 		fputs(text, to);
 		break;
 	case TYPE_LEVEL:

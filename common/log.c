@@ -204,7 +204,7 @@ compose(struct line *l, enum log_level level, const char *event)
 	add(l, log_state.comp, strlen(log_state.comp));
 	add(l, " msg=\"", 6);
 	add_escaped(l, event, words, true);
-	add(l, "\"", 1);
+	add(l, "\" ", words == 0 && *event != '\0' ? 2 : 1);
 	add_escaped(l, event + words, strlen(event + words), false);
 	l->len = utf8_cut(l->text, l->len);
 	l->text[l->len++] = '\n';

@@ -63,8 +63,11 @@ check_migratable(struct pg *pg, int version)
 	}
 	if (version > 0)
 		return CTL_OK;
+	/* Another may just have made ours: then the table is there by now. */
 	rc = pg_query(pg, "SELECT 1 FROM pg_catalog.pg_namespace "
-	              "WHERE nspname = 'rappel'", 0, NULL, &rows);
+	              "WHERE nspname = 'rappel' "
+	              "AND to_regclass('rappel.migrations') IS NULL", 0, NULL,
+	              &rows);
 	if (rc != CTL_OK)
 		return rc;
 	if (PQntuples(rows) > 0) {

@@ -19,6 +19,9 @@
 #include "ctl/run_wait.h"
 #include "engine/timestamp.h"
 
+/* Of a value in what people read. */
+#define SHOWN_BYTES_MAX 2000U
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
@@ -397,6 +400,23 @@ say_why(const PGresult *rows)
 	}
 }
 
+/* A value for people: --json has all of it. */
+static void
+show_value(const struct ctl *c, const char *label, const char *json)
+{
+	size_t len = strlen(json);
+
+	if (len <= SHOWN_BYTES_MAX) {
+		out_field(c, label, "%s", json);
+		return;
+	}
+	len = SHOWN_BYTES_MAX;
+	while (((unsigned char)json[len] & 0xc0) == 0x80)
+		len--;
+	out_field(c, label, "%.*s… (%zu bytes; --json shows all)", (int)len,
+	          json, strlen(json));
+}
+
 int
 cmd_run_show(struct ctl *c)
 {
@@ -419,11 +439,10 @@ cmd_run_show(struct ctl *c)
 	} else {
 		out_record(c, rows, 0, show_columns, COUNT(show_columns));
 		if (c->format == FORMAT_TABLE) {
-			out_field(c, "Input", "%s",
-			          PQgetvalue(rows, 0, SHOW_INPUT));
+			show_value(c, "Input", PQgetvalue(rows, 0, SHOW_INPUT));
 			if (!PQgetisnull(rows, 0, SHOW_OUTPUT))
-				out_field(c, "Output", "%s",
-				          PQgetvalue(rows, 0, SHOW_OUTPUT));
+				show_value(c, "Output",
+				           PQgetvalue(rows, 0, SHOW_OUTPUT));
 			if (!c->quiet)
 				say_why(rows);
 		}

@@ -227,9 +227,20 @@ unknown_command(const char *const *words, uint32_t count)
 	char *typed;
 	int len;
 
-	if (count == 1 && list_family(words[0], false)) {
-		/* "rappelctl run": the list is the help that was wanted. */
-		return CTL_USAGE;
+	if (count == 1) {
+		bool is_family = false;
+		size_t first = strlen(words[0]);
+
+		for (size_t n = 0; n < COMMANDS; n++)
+			is_family = is_family ||
+			            (strncmp(commands[n].path, words[0],
+			                     first) == 0 &&
+			             commands[n].path[first] == ' ');
+		if (is_family) {
+			complain("\"%s\" needs one more word:", words[0]);
+			list_family(words[0], true);
+			return CTL_USAGE;
+		}
 	}
 	for (size_t n = 0; n < COMMANDS; n++)
 		names[n] = commands[n].path;

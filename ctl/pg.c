@@ -62,7 +62,7 @@ pg_complain(const struct pg *pg, int code)
 	} else if (code == CTL_DATABASE) {
 		advise("The database comes from %s.",
 		       pg->target.conninfo_origin);
-		advise("Is the server running? Look with: rappelctl config "
+		advise("Start it, or see what is configured: rappelctl config "
 		       "show");
 	} else if (code == CTL_PERMISSION) {
 		advise("The database comes from %s.",

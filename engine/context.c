@@ -69,18 +69,17 @@ item_of(const struct branch *b)
 }
 
 struct value *
-context_create(const struct instance *i, const struct branch *b,
-               uint8_t parts)
+context_create(const struct instance *i, const struct branch *b, uint8_t parts)
 {
-	const struct branch *item = (parts & (CONTEXT_INDEX | CONTEXT_ITEM)) ?
-	    item_of(b) : NULL;
+	const struct branch *item =
+	    (parts & (CONTEXT_INDEX | CONTEXT_ITEM)) ? item_of(b) : NULL;
 	bool execution = parts & (CONTEXT_EXECUTION | CONTEXT_INPUT);
 	struct buf to = BUF_EMPTY;
 	struct value *v;
 
 	value_pack_map(&to, (uint32_t)execution + (item != NULL) +
-	                        !!(parts & CONTEXT_STATE) +
-	                        !!(parts & CONTEXT_MACHINE));
+				!!(parts & CONTEXT_STATE) +
+				!!(parts & CONTEXT_MACHINE));
 	if (execution)
 		pack_execution(&to, i, parts);
 	if (item != NULL)

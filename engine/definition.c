@@ -10,9 +10,9 @@
 #include "engine/definition_parser.h"
 
 static const char *const state_type_names[STATE_TYPES] = {
-	[STATE_TASK] = "Task",       [STATE_PASS] = "Pass",
-	[STATE_CHOICE] = "Choice",   [STATE_WAIT] = "Wait",
-	[STATE_SUCCEED] = "Succeed", [STATE_FAIL] = "Fail",
+	[STATE_TASK] = "Task",         [STATE_PASS] = "Pass",
+	[STATE_CHOICE] = "Choice",     [STATE_WAIT] = "Wait",
+	[STATE_SUCCEED] = "Succeed",   [STATE_FAIL] = "Fail",
 	[STATE_PARALLEL] = "Parallel", [STATE_MAP] = "Map",
 };
 

@@ -84,19 +84,19 @@ names_add(struct parser *p, struct state *s)
 		return;
 	}
 	parser_error(p, "", p->lines[s->no],
-	             "the name is taken by the state of line %u; names are "
-	             "unique in a whole definition",
-	             p->lines[place->no - 1]);
+		     "the name is taken by the state of line %u; names are "
+		     "unique in a whole definition",
+		     p->lines[place->no - 1]);
 }
 
 void
 target_add(struct parser *p, const char *field, uint32_t line,
-           struct slice name, uint32_t machine, uint32_t *to)
+	   struct slice name, uint32_t machine, uint32_t *to)
 {
 	if (p->target_count == p->target_cap) {
 		p->target_cap = p->target_cap == 0 ? 64 : p->target_cap * 2;
 		p->targets = mem_realloc(p->targets,
-		    p->target_cap * sizeof(*p->targets));
+					 p->target_cap * sizeof(*p->targets));
 	}
 	*to = STATE_NONE;
 	p->targets[p->target_count++] = (struct target){
@@ -116,21 +116,23 @@ targets_resolve(struct parser *p)
 		const struct target *t = &p->targets[n];
 		/* A name in an error is cut; 80 characters are enough. */
 		int len = t->name.len < 80 ? (int)t->name.len : 80;
-		uint32_t no = p->name_cap == 0 ? 0 :
-		    names_place(p, t->name, name_hash(t->name))->no;
+		uint32_t no =
+		    p->name_cap == 0
+			? 0
+			: names_place(p, t->name, name_hash(t->name))->no;
 
 		p->state = t->from;
 		if (no == 0) {
 			parser_error(p, t->field, t->line,
-			             "there is no state \"%.*s\"", len,
-			             (const char *)t->name.data);
+				     "there is no state \"%.*s\"", len,
+				     (const char *)t->name.data);
 			p->broken = true;
 		} else if (p->d->states[no - 1]->machine != t->machine) {
 			parser_error(p, t->field, t->line,
-			             "the state \"%.*s\" is in other States: "
-			             "no transition leads into or out of a "
-			             "Map or Parallel", len,
-			             (const char *)t->name.data);
+				     "the state \"%.*s\" is in other States: "
+				     "no transition leads into or out of a "
+				     "Map or Parallel",
+				     len, (const char *)t->name.data);
 			p->broken = true;
 		} else {
 			*t->to = no - 1;
@@ -193,15 +195,15 @@ machines_check(struct parser *p)
 			continue;
 		p->state = d->states[n];
 		parser_error(p, "", p->lines[n],
-		             "no transition leads here from StartAt");
+			     "no transition leads here from StartAt");
 	}
 	for (uint32_t n = 0; n < p->machine_count; n++) {
 		if (ends[n])
 			continue;
 		p->state = p->machines[n].owner;
 		parser_error(p, "States", p->machines[n].line,
-		             "nothing ends: no Succeed, Fail or state with "
-		             "End can be reached from StartAt");
+			     "nothing ends: no Succeed, Fail or state with "
+			     "End can be reached from StartAt");
 	}
 	p->state = NULL;
 	free(ends);

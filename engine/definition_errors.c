@@ -8,7 +8,7 @@
 /* Reads ErrorEquals; last: nothing follows the object in its list. */
 static void
 match_read(struct parser *p, const struct fields *fs, bool last,
-           struct error_match *out)
+	   struct error_match *out)
 {
 	if (!fields_have(fs, FIELD_ERROR_EQUALS)) {
 		field_error(p, fs, FIELD_ERROR_EQUALS, "is missing");
@@ -19,7 +19,7 @@ match_read(struct parser *p, const struct fields *fs, bool last,
 
 	if (value_type(list) != VALUE_ARRAY || value_count(list) == 0) {
 		field_error(p, fs, FIELD_ERROR_EQUALS,
-		            "must be a list of error names, not empty");
+			    "must be a list of error names, not empty");
 		return;
 	}
 
@@ -32,7 +32,7 @@ match_read(struct parser *p, const struct fields *fs, bool last,
 
 		if (value_type(name) != VALUE_STR) {
 			field_error(p, fs, FIELD_ERROR_EQUALS,
-			            "must hold strings only");
+				    "must hold strings only");
 			return;
 		}
 		if (value_is_str(name, "States.ALL"))
@@ -46,16 +46,16 @@ match_read(struct parser *p, const struct fields *fs, bool last,
 	}
 	if (out->all && count > 1)
 		field_error(p, fs, FIELD_ERROR_EQUALS,
-		            "\"States.ALL\" must be alone in its list");
+			    "\"States.ALL\" must be alone in its list");
 	if (out->all && !last)
 		field_error(p, fs, FIELD_ERROR_EQUALS,
-		            "\"States.ALL\" must be in the last entry, since "
-		            "those after it are never looked at");
+			    "\"States.ALL\" must be in the last entry, since "
+			    "those after it are never looked at");
 }
 
 static void
 retrier_read(struct parser *p, const struct fields *fs, bool last,
-             struct retrier *out)
+	     struct retrier *out)
 {
 	int64_t number;
 	struct slice text;
@@ -65,12 +65,12 @@ retrier_read(struct parser *p, const struct fields *fs, bool last,
 	out->backoff_rate = 2.0;
 	match_read(p, fs, last, &out->match);
 	if (field_integer(p, fs, FIELD_INTERVAL_SECONDS, 1, SECONDS_MAX,
-	                  &number))
+			  &number))
 		out->interval_us = (uint64_t)number * 1000000;
 	if (field_integer(p, fs, FIELD_MAX_ATTEMPTS, 0, 99999999, &number))
 		out->attempts_max = (uint32_t)number;
 	if (field_integer(p, fs, FIELD_MAX_DELAY_SECONDS, 1, SECONDS_MAX,
-	                  &number))
+			  &number))
 		out->delay_max_us = (uint64_t)number * 1000000;
 	if (fields_have(fs, FIELD_BACKOFF_RATE)) {
 		struct item rate = value_item(fs->at[FIELD_BACKOFF_RATE]);
@@ -83,29 +83,29 @@ retrier_read(struct parser *p, const struct fields *fs, bool last,
 			out->backoff_rate = 0;
 		if (!(out->backoff_rate >= 1.0))
 			field_error(p, fs, FIELD_BACKOFF_RATE,
-			            "must be a number of 1.0 or more");
+				    "must be a number of 1.0 or more");
 	}
 	if (field_string(p, fs, FIELD_JITTER_STRATEGY, &text)) {
 		out->jitter = slice_is(text, "FULL");
 		if (!out->jitter && !slice_is(text, "NONE"))
 			field_error(p, fs, FIELD_JITTER_STRATEGY,
-			            "must be \"FULL\" or \"NONE\"");
+				    "must be \"FULL\" or \"NONE\"");
 	}
 }
 
 static void
 catcher_read(struct parser *p, const struct fields *fs, bool last,
-             const struct state *s, struct catcher *out)
+	     const struct state *s, struct catcher *out)
 {
 	struct slice next;
 
 	out->next = STATE_NONE;
 	match_read(p, fs, last, &out->match);
 	field_path_or_null(p, fs, FIELD_RESULT_PATH, PATH_REFERENCE,
-	                   &out->result_path);
+			   &out->result_path);
 	if (field_string(p, fs, FIELD_NEXT, &next)) {
 		target_add(p, "Catch.Next", parser_line(p, fs->at[FIELD_NEXT]),
-		           next, s->machine, &out->next);
+			   next, s->machine, &out->next);
 		return;
 	}
 	if (!fields_have(fs, FIELD_NEXT))
@@ -116,7 +116,7 @@ catcher_read(struct parser *p, const struct fields *fs, bool last,
 /* The array of objects under f; its length, 0 when there is none. */
 static uint32_t
 list_of_objects(struct parser *p, const struct fields *fs, enum field f,
-                struct cursor *out)
+		struct cursor *out)
 {
 	if (!fields_have(fs, f))
 		return 0;
@@ -144,7 +144,7 @@ retriers_read(struct parser *p, const struct fields *fs, struct state *s)
 
 		if (value_type(object) != VALUE_MAP) {
 			field_error(p, fs, FIELD_RETRY,
-			            "must be a list of objects");
+				    "must be a list of objects");
 			return;
 		}
 		fields_read(p, object, OWNER_RETRIER, &inner);
@@ -168,7 +168,7 @@ catchers_read(struct parser *p, const struct fields *fs, struct state *s)
 
 		if (value_type(object) != VALUE_MAP) {
 			field_error(p, fs, FIELD_CATCH,
-			            "must be a list of objects");
+				    "must be a list of objects");
 			return;
 		}
 		fields_read(p, object, OWNER_CATCHER, &inner);

@@ -1,9 +1,10 @@
 /*
  * definition_parser - how the files of the parser work together.
  *
- * definition_parse.c walks machines and states, definition_fields.c reads
- * their fields, definition_errors.c reads Retry and Catch, definition_check.c
- * resolves names and follows transitions. A parser lives for one text.
+ * definition_parse.c walks machines and states, definition_types.c knows the
+ * types of states, definition_fields.c reads fields, definition_errors.c reads
+ * Retry and Catch, definition_check.c resolves names and follows transitions.
+ * A parser lives for one text.
  */
 #ifndef ENGINE_DEFINITION_PARSER_H
 #define ENGINE_DEFINITION_PARSER_H
@@ -32,9 +33,11 @@ struct target {
 /* One States object. */
 struct machine {
 	const struct state *owner; /* NULL: the whole definition */
-	const uint32_t *start; /* where its StartAt is resolved to */
+	const uint32_t *start;     /* where its StartAt is resolved to */
 	uint32_t line;
 };
+
+struct fields;
 
 struct parser {
 	struct definition *d;
@@ -59,7 +62,7 @@ struct parser {
 	struct name_place {
 		uint32_t hash;
 		uint32_t no; /* of the state, + 1; 0: free */
-	} *names;
+	} * names;
 	uint32_t name_cap; /* a power of two */
 
 	/* Numbers of fields + 1 by hash of name, for field_find(). */
@@ -70,8 +73,20 @@ struct parser {
 uint32_t parser_line(const struct parser *p, struct slice at);
 /* Adds an error to the report: of p->state, with field and line. */
 void parser_error(struct parser *p, const char *field, uint32_t line,
-                  const char *format, ...)
+		  const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* ---- machines and states ---- */
+
+/*
+ * Reads StartAt and States of a definition (no owner), an ItemProcessor or a
+ * branch. *start becomes the number of the first state once names are known.
+ */
+void machine_read(struct parser *p, const struct fields *fs,
+		  const struct state *owner, uint32_t *start);
+/* What the type of s asks for, with Next and End. */
+void state_type_read(struct parser *p, const struct fields *fs,
+		     struct state *s);
 
 /* ---- fields ---- */
 
@@ -153,7 +168,7 @@ enum owner {
 
 struct fields {
 	struct slice object;
-	uint64_t seen; /* a bit a field */
+	uint64_t seen;           /* a bit a field */
 	struct slice at[FIELDS]; /* only those that were seen */
 };
 
@@ -163,7 +178,7 @@ void fields_init(struct parser *p);
  * that the kind does not have, double ones and what is not supported.
  */
 void fields_read(struct parser *p, struct slice object, unsigned owner,
-                 struct fields *out);
+		 struct fields *out);
 const char *field_name(enum field f);
 static inline bool
 fields_have(const struct fields *fs, enum field f)
@@ -172,30 +187,28 @@ fields_have(const struct fields *fs, enum field f)
 }
 /* Reports at the field, or at the object when it is missing. */
 void field_error(struct parser *p, const struct fields *fs, enum field f,
-                 const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+		 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* Each reports what is wrong and leaves *out alone then. */
 bool field_string(struct parser *p, const struct fields *fs, enum field f,
-                  struct slice *out);
+		  struct slice *out);
 bool field_bool(struct parser *p, const struct fields *fs, enum field f,
-                bool *out);
+		bool *out);
 bool field_integer(struct parser *p, const struct fields *fs, enum field f,
-                   int64_t min, int64_t max, int64_t *out);
+		   int64_t min, int64_t max, int64_t *out);
 bool field_path(struct parser *p, const struct fields *fs, enum field f,
-                enum path_kind kind, struct path **out);
-void field_path_or_null(struct parser *p, const struct fields *fs,
-                        enum field f, enum path_kind kind,
-                        struct path_field *out);
+		enum path_kind kind, struct path **out);
+void field_path_or_null(struct parser *p, const struct fields *fs, enum field f,
+			enum path_kind kind, struct path_field *out);
 void field_template(struct parser *p, const struct fields *fs, enum field f,
-                    struct template **out);
+		    struct template **out);
 /* "Seconds" with "SecondsPath": at most one of them. */
 void field_number(struct parser *p, const struct fields *fs, enum field f,
-                  enum field path, int64_t min, int64_t max,
-                  struct number_field *out);
+		  enum field path, int64_t min, int64_t max,
+		  struct number_field *out);
 /* "Error" with "ErrorPath". */
 void field_text(struct parser *p, const struct fields *fs, enum field f,
-                enum field path, struct text_field *out);
+		enum field path, struct text_field *out);
 /* What of the context object the text of a field may look at. */
 uint8_t field_context(const struct fields *fs, enum field f);
 
@@ -204,10 +217,8 @@ struct slice parser_text(struct parser *p, struct slice s);
 
 /* ---- Retry and Catch ---- */
 
-void retriers_read(struct parser *p, const struct fields *fs,
-                   struct state *s);
-void catchers_read(struct parser *p, const struct fields *fs,
-                   struct state *s);
+void retriers_read(struct parser *p, const struct fields *fs, struct state *s);
+void catchers_read(struct parser *p, const struct fields *fs, struct state *s);
 
 /* ---- names and transitions ---- */
 
@@ -215,7 +226,7 @@ void catchers_read(struct parser *p, const struct fields *fs,
 void names_add(struct parser *p, struct state *s);
 /* *to becomes the number of the state that is called name. */
 void target_add(struct parser *p, const char *field, uint32_t line,
-                struct slice name, uint32_t machine, uint32_t *to);
+		struct slice name, uint32_t machine, uint32_t *to);
 void targets_resolve(struct parser *p);
 /* Unreachable states, machines in which nothing ends. */
 void machines_check(struct parser *p);

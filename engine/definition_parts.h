@@ -121,15 +121,15 @@ struct state {
 	uint32_t catcher_count;
 
 	/* Sets of context_part. */
-	uint8_t entry_context;     /* what is evaluated on the way in */
-	uint8_t selector_context;  /* Map: for every item */
-	uint8_t result_context;    /* ResultSelector and OutputPath */
+	uint8_t entry_context;    /* what is evaluated on the way in */
+	uint8_t selector_context; /* Map: for every item */
+	uint8_t result_context;   /* ResultSelector and OutputPath */
 
 	union {
 		struct {
-			struct slice resource; /* as it is in the text */
-			struct slice action;   /* a part of it */
-			struct number_field timeout;   /* s */
+			struct slice resource;       /* as it is in the text */
+			struct slice action;         /* a part of it */
+			struct number_field timeout; /* s */
 			struct number_field heartbeat; /* s */
 		} task;
 		struct {

@@ -59,8 +59,8 @@ branch_want(struct instance *i, struct branch *b)
 	ASSERT(b->activation == 0);
 	if (i->activations == ACTIVATIONS_MAX) {
 		failure_text(i, "States.Runtime",
-		             "the instance entered more than 1,000,000 Task "
-		             "and Wait states");
+			     "the instance entered more than 1,000,000 Task "
+			     "and Wait states");
 		i->failure.final = true;
 		return false;
 	}
@@ -293,7 +293,7 @@ event_begin(struct instance *i, int64_t now_us, struct effects *out)
 
 struct instance *
 instance_create(struct definition *d, const struct instance_options *options,
-                struct effects *out)
+		struct effects *out)
 {
 	size_t names = options->workflow.len + options->name.len;
 	struct instance *i = mem_zalloc(sizeof(*i) + names);
@@ -306,8 +306,9 @@ instance_create(struct definition *d, const struct instance_options *options,
 	i->name = copy_behind(&behind, options->name);
 	i->bytes = sizeof(*i) + names;
 	i->started_us = options->started_at_us;
-	i->value_bytes_max = options->value_bytes_max != 0 ?
-	    options->value_bytes_max : VALUE_BYTES_DEFAULT;
+	i->value_bytes_max = options->value_bytes_max != 0
+				 ? options->value_bytes_max
+				 : VALUE_BYTES_DEFAULT;
 	i->trace = options->trace;
 	i->trace_arg = options->trace_arg;
 	i->input = value_create(options->input);
@@ -396,8 +397,8 @@ int
 instance_apply(struct instance *i, const struct event *e, struct effects *out)
 {
 	struct branch *b = NULL;
-	bool timed_out = e->kind == EVENT_FIRED &&
-	    e->activation == ACTIVATION_WORKFLOW;
+	bool timed_out =
+	    e->kind == EVENT_FIRED && e->activation == ACTIVATION_WORKFLOW;
 
 	CHECK_OBJ(i, INSTANCE_MAGIC);
 	if (i->status != INSTANCE_RUNNING)
@@ -417,14 +418,14 @@ instance_apply(struct instance *i, const struct event *e, struct effects *out)
 		instance_finish(i, INSTANCE_CANCELLED);
 	} else if (timed_out) {
 		failure_text(i, "States.Timeout",
-		             "the workflow ran longer than its "
-		             "TimeoutSeconds");
+			     "the workflow ran longer than its "
+			     "TimeoutSeconds");
 		instance_finish(i, INSTANCE_TIMED_OUT);
 	} else {
 		/* Of a Task: it is wanted no more, whatever follows, unless
 		 * Retry wants it again under the same id. */
-		instance_run(i, e->kind == EVENT_FIRED ?
-		    timer_fired(i, b) : action_ended(i, b, e));
+		instance_run(i, e->kind == EVENT_FIRED ? timer_fired(i, b)
+						       : action_ended(i, b, e));
 	}
 	i->out = NULL;
 	return 0;
@@ -443,8 +444,10 @@ instance_wanted(const struct instance *i, struct effects *out)
 	if (i->definition->timeout_us != 0)
 		effects_add(out, EFFECT_TIMER, ACTIVATION_WORKFLOW);
 	for (struct branch *b = i->wanted_first; b != NULL; b = b->wanted_next)
-		effects_add(out, b->phase == BRANCH_ACTION ? EFFECT_ACTION :
-		            EFFECT_TIMER, b->activation);
+		effects_add(out,
+			    b->phase == BRANCH_ACTION ? EFFECT_ACTION
+						      : EFFECT_TIMER,
+			    b->activation);
 }
 
 enum instance_status
@@ -470,7 +473,7 @@ instance_definition(const struct instance *i)
 
 bool
 instance_action(const struct instance *i, uint32_t activation,
-                struct action_view *out)
+		struct action_view *out)
 {
 	const struct branch *b;
 
@@ -494,7 +497,7 @@ instance_action(const struct instance *i, uint32_t activation,
 
 bool
 instance_timer(const struct instance *i, uint32_t activation,
-               int64_t *due_us_out)
+	       int64_t *due_us_out)
 {
 	const struct branch *b;
 
@@ -503,8 +506,8 @@ instance_timer(const struct instance *i, uint32_t activation,
 		if (i->status != INSTANCE_RUNNING ||
 		    i->definition->timeout_us == 0)
 			return false;
-		*due_us_out = time_add(i->started_us,
-		                       i->definition->timeout_us);
+		*due_us_out =
+		    time_add(i->started_us, i->definition->timeout_us);
 		return true;
 	}
 	b = wanted_find(i, activation);

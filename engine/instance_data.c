@@ -11,7 +11,7 @@
 /* The cause begins with what failed: "InputPath: …". */
 static void
 failure_at(struct instance *i, const char *name, const char *what,
-           const char *message)
+	   const char *message)
 {
 	char text[sizeof(((struct error *)0)->message) + 80];
 
@@ -28,8 +28,8 @@ value_fits(struct instance *i, const struct value *v)
 	char text[120];
 
 	snprintf(text, sizeof(text),
-	         "the value has %zu bytes, %llu is the most", v->s.len,
-	         (unsigned long long)i->value_bytes_max);
+		 "the value has %zu bytes, %llu is the most", v->s.len,
+		 (unsigned long long)i->value_bytes_max);
 	failure_text(i, "States.DataLimitExceeded", text);
 	return false;
 }
@@ -43,10 +43,10 @@ value_made(struct instance *i, const struct value *v)
 
 struct value *
 state_path(struct instance *i, struct branch *b, const struct path *p,
-           uint8_t parts, const char *what, struct value *input)
+	   uint8_t parts, const char *what, struct value *input)
 {
-	struct value *context = path_wants_context(p) ?
-	    context_create(i, b, parts) : NULL;
+	struct value *context =
+	    path_wants_context(p) ? context_create(i, b, parts) : NULL;
 	struct error err;
 	struct value *v;
 
@@ -59,11 +59,11 @@ state_path(struct instance *i, struct branch *b, const struct path *p,
 }
 
 struct value *
-state_template(struct instance *i, struct branch *b,
-               const struct template *t, uint8_t parts, struct value *input)
+state_template(struct instance *i, struct branch *b, const struct template *t,
+	       uint8_t parts, struct value *input)
 {
-	struct value *context = template_wants_context(t) ?
-	    context_create(i, b, parts) : NULL;
+	struct value *context =
+	    template_wants_context(t) ? context_create(i, b, parts) : NULL;
 	const char *name = "States.Runtime";
 	struct template_seed seed = { .activation = ++i->draws };
 	struct error err;
@@ -86,8 +86,8 @@ state_template(struct instance *i, struct branch *b,
 
 bool
 state_number(struct instance *i, struct branch *b,
-             const struct number_field *field, const char *what,
-             struct value *input, int64_t min, int64_t max, int64_t *out)
+	     const struct number_field *field, const char *what,
+	     struct value *input, int64_t min, int64_t max, int64_t *out)
 {
 	struct value *v;
 	struct item item;
@@ -99,8 +99,7 @@ state_number(struct instance *i, struct branch *b,
 		*out = field->number;
 		return true;
 	}
-	v = state_path(i, b, field->path, b->state->entry_context, what,
-	               input);
+	v = state_path(i, b, field->path, b->state->entry_context, what, input);
 	if (v == NULL)
 		return false;
 	item = value_item(v->s);
@@ -116,7 +115,7 @@ state_number(struct instance *i, struct branch *b,
 		return true;
 	}
 	snprintf(text, sizeof(text), "must find an integer from %lld to %lld",
-	         (long long)min, (long long)max);
+		 (long long)min, (long long)max);
 	failure_at(i, "States.Runtime", what, text);
 	return false;
 }
@@ -131,7 +130,7 @@ state_selected(struct instance *i, struct branch *b)
 	if (field->path == NULL)
 		return value_ref(b->raw);
 	return state_path(i, b, field->path, b->state->entry_context,
-	                  "InputPath", b->raw);
+			  "InputPath", b->raw);
 }
 
 struct value *
@@ -141,13 +140,13 @@ state_payload(struct instance *i, struct branch *b, struct value *selected)
 	if (b->state->parameters == NULL || b->state->type == STATE_MAP)
 		return value_ref(selected);
 	return state_template(i, b, b->state->parameters,
-	                      b->state->entry_context, selected);
+			      b->state->entry_context, selected);
 }
 
 /* The text of ErrorPath or CausePath; NULL with the failure set. */
 static struct value *
 fail_text(struct instance *i, struct branch *b, const struct text_field *f,
-          const char *what)
+	  const char *what)
 {
 	uint8_t parts = b->state->entry_context;
 	struct slice text;
@@ -176,7 +175,7 @@ void
 state_fail_text(struct instance *i, struct branch *b)
 {
 	const struct text_field *fields[2] = { &b->state->fail.error,
-		&b->state->fail.cause };
+					       &b->state->fail.cause };
 	struct value *values[2] = { NULL, NULL };
 	struct slice texts[2];
 
@@ -185,7 +184,7 @@ state_fail_text(struct instance *i, struct branch *b)
 		if (fields[n]->path == NULL && fields[n]->template == NULL)
 			continue;
 		values[n] = fail_text(i, b, fields[n],
-		                      n == 0 ? "ErrorPath" : "CausePath");
+				      n == 0 ? "ErrorPath" : "CausePath");
 		if (values[n] == NULL)
 			goto out;
 		texts[n] = value_item(values[n]->s).bytes;

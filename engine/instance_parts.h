@@ -27,7 +27,7 @@
  */
 #define HOPS_MAX 25000
 #define ENTRIES_MAX 2000000
-#define MADE_BYTES_MAX (1U << 30) /* of values made by one event */
+#define MADE_BYTES_MAX (1U << 30)   /* of values made by one event */
 #define HELD_BYTES_MAX (512U << 20) /* of values, at any time */
 #define ACTIVATIONS_MAX 1000000
 #define MAP_ITEMS_MAX 100000
@@ -66,7 +66,7 @@ struct branch {
 	struct value *item;    /* the Map's, if something looks at it */
 	struct retry_count *retries; /* one a retrier, made at the first */
 	int64_t entered_us;
-	int64_t due_us;      /* timer; of an action: not before; 0: at once */
+	int64_t due_us; /* timer; of an action: not before; 0: at once */
 	uint64_t timeout_us;
 	uint64_t heartbeat_us;
 	/* All that is wanted, by rising activation. */
@@ -83,17 +83,17 @@ struct spread {
 	const struct state *state;
 	struct branch *first; /* branches that have not ended */
 	struct branch *last;
-	struct value *input;     /* of every branch; of the ItemSelector */
-	struct value *items;     /* Map: the list */
-	struct cursor rest;      /* Map: items that have not begun */
+	struct value *input; /* of every branch; of the ItemSelector */
+	struct value *items; /* Map: the list */
+	struct cursor rest;  /* Map: items that have not begun */
 	uint32_t count;
 	uint32_t begun;
 	uint32_t running;
 	uint32_t running_max;
 	uint32_t failed;
-	uint32_t failed_max;  /* more fail the Map */
-	bool tolerant;        /* a tolerance was given */
-	bool at_work;         /* in the instance's list of work */
+	uint32_t failed_max; /* more fail the Map */
+	bool tolerant;       /* a tolerance was given */
+	bool at_work;        /* in the instance's list of work */
 	struct spread *work_prev;
 	struct spread *work_next;
 	/* Of the outputs: their bytes, and whether anything will look. */
@@ -125,7 +125,7 @@ struct instance {
 	struct effects *out; /* while something is applied */
 
 	struct branch *root;
-	struct spread *work; /* may begin branches; innermost first */
+	struct spread *work;  /* may begin branches; innermost first */
 	uint32_t activations; /* the last id given */
 	uint32_t entries;     /* caused by this event */
 	uint64_t made;        /* bytes of values made by this event */
@@ -135,7 +135,7 @@ struct instance {
 	struct branch *wanted_first;
 	struct branch *wanted_last;
 	uint32_t wanted_count;
-	uint32_t bucket_count; /* a power of two */
+	uint32_t bucket_count;   /* a power of two */
 	struct branch **buckets; /* by activation */
 	struct branch *buckets_own[WANTED_BUCKETS_MIN];
 
@@ -143,7 +143,7 @@ struct instance {
 	uint32_t spare_count;
 	size_t bytes;  /* of branches and spreads */
 	uint64_t held; /* of the values that they hold; shared ones count
-	                * each time */
+			* each time */
 
 	instance_trace_cb *trace;
 	void *trace_arg;
@@ -151,15 +151,13 @@ struct instance {
 
 /* ---- instance.c: the tree, what is wanted, the end ---- */
 
-void effects_add(struct effects *e, enum effect_kind kind,
-                 uint32_t activation);
+void effects_add(struct effects *e, enum effect_kind kind, uint32_t activation);
 
 struct branch *branch_create(struct instance *i, struct spread *parent);
 /* Out of its spread, no longer wanted, gone. Its spread must be gone. */
 void branch_destroy(struct instance *i, struct branch *b);
 /* Takes value; drops what *place held. */
-void branch_keep(struct instance *i, struct value **place,
-                 struct value *value);
+void branch_keep(struct instance *i, struct value **place, struct value *value);
 /* Leaves the state: what belongs to this stay is dropped. */
 void branch_leave(struct instance *i, struct branch *b);
 /*
@@ -187,9 +185,9 @@ void instance_run(struct instance *i, struct branch *b);
  * branch that goes on, or NULL. So do the following.
  */
 struct branch *state_result(struct instance *i, struct branch *b,
-                            struct value *result) MUST_CHECK;
+			    struct value *result) MUST_CHECK;
 struct branch *state_output(struct instance *i, struct branch *b,
-                            struct value *output) MUST_CHECK;
+			    struct value *output) MUST_CHECK;
 /* The state failed with i->failure: Retry, Catch or the spread's failure. */
 struct branch *state_failed(struct instance *i, struct branch *b) MUST_CHECK;
 
@@ -200,23 +198,23 @@ struct branch *state_failed(struct instance *i, struct branch *b) MUST_CHECK;
  * context. NULL with the failure set.
  */
 struct value *state_path(struct instance *i, struct branch *b,
-                         const struct path *p, uint8_t parts,
-                         const char *what, struct value *input) MUST_CHECK;
+			 const struct path *p, uint8_t parts, const char *what,
+			 struct value *input) MUST_CHECK;
 struct value *state_template(struct instance *i, struct branch *b,
-                             const struct template *t, uint8_t parts,
-                             struct value *input) MUST_CHECK;
+			     const struct template *t, uint8_t parts,
+			     struct value *input) MUST_CHECK;
 /*
  * The number of a field, if it is given; what names its path. False with the
  * failure set when the path finds no such number.
  */
 bool state_number(struct instance *i, struct branch *b,
-                  const struct number_field *field, const char *what,
-                  struct value *input, int64_t min, int64_t max,
-                  int64_t *out) MUST_CHECK;
+		  const struct number_field *field, const char *what,
+		  struct value *input, int64_t min, int64_t max,
+		  int64_t *out) MUST_CHECK;
 /* InputPath, and Parameters of what it selected. NULL with the failure set. */
 struct value *state_selected(struct instance *i, struct branch *b) MUST_CHECK;
 struct value *state_payload(struct instance *i, struct branch *b,
-                            struct value *selected) MUST_CHECK;
+			    struct value *selected) MUST_CHECK;
 /* Sets the failure to what a Fail state says, or to what is wrong there. */
 void state_fail_text(struct instance *i, struct branch *b);
 /* Not larger than values may be? False with the failure set. */
@@ -231,7 +229,7 @@ bool value_made(struct instance *i, const struct value *v) MUST_CHECK;
 
 /* Enters a Map or Parallel with its effective input (borrowed). */
 struct branch *spread_enter(struct instance *i, struct branch *b,
-                            struct value *input) MUST_CHECK;
+			    struct value *input) MUST_CHECK;
 /* Nothing is to begin in it now: out of the list of work. */
 void spread_rest(struct instance *i, struct spread *s);
 /* True while it may begin another branch. */
@@ -240,7 +238,7 @@ bool spread_may_begin(const struct spread *s);
 struct branch *spread_begin(struct instance *i, struct spread *s) MUST_CHECK;
 /* b, a part of a spread, ended with output (taken). */
 struct branch *spread_branch_ended(struct instance *i, struct branch *b,
-                                   struct value *output) MUST_CHECK;
+				   struct value *output) MUST_CHECK;
 /* A branch failed with i->failure: true when the spread lives with that. */
 bool spread_tolerates(struct instance *i, struct branch *b) MUST_CHECK;
 /* All branches of b's spread ended: on with the list of their outputs. */
@@ -253,16 +251,16 @@ void spread_abandon(struct instance *i, struct spread *s);
 /* True when Retry gives the failed state another attempt, after *delay. */
 bool retry_next(struct instance *i, struct branch *b, uint64_t *delay_us_out);
 const struct catcher *retry_catcher(const struct instance *i,
-                                    const struct state *s);
+				    const struct state *s);
 /* Jitter is a hash of who asks, so that a replay waits equally long. */
 uint64_t retry_jitter(const struct uuid *instance, uint32_t activation,
-                      uint32_t attempt, uint64_t delay_us);
+		      uint32_t attempt, uint64_t delay_us);
 
 /* ---- context.c ---- */
 
 /* $$ with the wanted parts, for b in its state; one reference. */
 struct value *context_create(const struct instance *i, const struct branch *b,
-                             uint8_t parts) MUST_CHECK;
+			     uint8_t parts) MUST_CHECK;
 
 /* ---- */
 

@@ -51,7 +51,7 @@ spread_size(uint32_t count)
 
 static struct spread *
 spread_create(struct instance *i, struct branch *owner, uint32_t count,
-              struct value *input)
+	      struct value *input)
 {
 	const struct state *state = owner->state;
 	struct spread *s = mem_zalloc(spread_size(count));
@@ -62,8 +62,8 @@ spread_create(struct instance *i, struct branch *owner, uint32_t count,
 	s->count = count;
 	s->running_max = count;
 	/* A result that nothing looks at need not be kept. */
-	s->keeps_outputs = !state->result_path.discard ||
-	    state->result_selector != NULL;
+	s->keeps_outputs =
+	    !state->result_path.discard || state->result_selector != NULL;
 	branch_keep(i, &s->input, value_ref(input));
 	owner->spread = s;
 	owner->phase = BRANCH_SPREAD;
@@ -88,18 +88,18 @@ spread_free(struct instance *i, struct spread *s)
 /* How many items may fail without failing the Map. */
 static bool
 map_tolerance(struct instance *i, struct branch *b, struct value *input,
-              uint32_t count, struct spread *out)
+	      uint32_t count, struct spread *out)
 {
 	const struct state *state = b->state;
 	int64_t failures = 0;
 	int64_t percent = 0;
 
 	if (!state_number(i, b, &state->map.tolerated_count,
-	                  "ToleratedFailureCountPath", input, 0, UINT32_MAX,
-	                  &failures) ||
+			  "ToleratedFailureCountPath", input, 0, UINT32_MAX,
+			  &failures) ||
 	    !state_number(i, b, &state->map.tolerated_percent,
-	                  "ToleratedFailurePercentagePath", input, 0, 100,
-	                  &percent))
+			  "ToleratedFailurePercentagePath", input, 0, 100,
+			  &percent))
 		return false;
 	percent = (int64_t)count * percent / 100;
 	if (!state->map.tolerated_count.given)
@@ -107,7 +107,7 @@ map_tolerance(struct instance *i, struct branch *b, struct value *input,
 	else if (state->map.tolerated_percent.given && percent < failures)
 		failures = percent;
 	out->tolerant = state->map.tolerated_count.given ||
-	    state->map.tolerated_percent.given;
+			state->map.tolerated_percent.given;
 	out->failed_max = (uint32_t)failures;
 	return true;
 }
@@ -117,19 +117,20 @@ static struct value *
 map_items(struct instance *i, struct branch *b, struct value *input)
 {
 	const struct path *path = b->state->map.items_path;
-	struct value *items = path == NULL ? value_ref(input) :
-	    state_path(i, b, path, b->state->entry_context, "ItemsPath",
-	               input);
+	struct value *items =
+	    path == NULL ? value_ref(input)
+			 : state_path(i, b, path, b->state->entry_context,
+				      "ItemsPath", input);
 
 	if (items == NULL)
 		return NULL;
 	if (value_type(items->s) != VALUE_ARRAY) {
 		failure_text(i, "States.Runtime",
-		             "what a Map goes through must be a list");
+			     "what a Map goes through must be a list");
 		value_unref(&items);
 	} else if (value_count(items->s) > MAP_ITEMS_MAX) {
 		failure_text(i, "States.Runtime",
-		             "a Map goes through at most 100,000 items");
+			     "a Map goes through at most 100,000 items");
 		value_unref(&items);
 	}
 	return items;
@@ -148,8 +149,8 @@ map_enter(struct instance *i, struct branch *b, struct value *input)
 		return state_failed(i, b);
 	count = value_count(items->s);
 	if (!state_number(i, b, &b->state->map.concurrency,
-	                  "MaxConcurrencyPath", input, 0, UINT32_MAX,
-	                  &concurrency) ||
+			  "MaxConcurrencyPath", input, 0, UINT32_MAX,
+			  &concurrency) ||
 	    !map_tolerance(i, b, input, count, &settings)) {
 		value_unref(&items);
 		return state_failed(i, b);
@@ -195,7 +196,7 @@ map_item(struct instance *i, struct spread *s, struct branch *b)
 		return item;
 	value_unref(&item);
 	return state_template(i, b, selector, s->state->selector_context,
-	                      s->input);
+			      s->input);
 }
 
 struct branch *
@@ -208,8 +209,8 @@ spread_begin(struct instance *i, struct spread *s)
 	b->index = s->begun++;
 	s->running++;
 	if (s->state->type == STATE_PARALLEL) {
-		b->state = definition_state(i->definition,
-		    s->state->parallel.starts[b->index]);
+		b->state = definition_state(
+		    i->definition, s->state->parallel.starts[b->index]);
 		branch_keep(i, &b->raw, value_ref(s->input));
 		return b;
 	}
@@ -233,22 +234,8 @@ spread_begin(struct instance *i, struct spread *s)
 
 /* ---- ending ---- */
 
-/* Parts of something much larger would keep all of it. */
-static struct value *
-compact(struct value *v)
-{
-	struct value *copy;
-
-	if (v->whole == NULL || v->s.len > v->whole->s.len / 4)
-		return v;
-	copy = value_create(v->s);
-	value_unref(&v);
-	return copy;
-}
-
 struct branch *
-spread_branch_ended(struct instance *i, struct branch *b,
-                    struct value *output)
+spread_branch_ended(struct instance *i, struct branch *b, struct value *output)
 {
 	struct spread *s = b->parent;
 	struct branch *owner = s->owner;
@@ -256,7 +243,7 @@ spread_branch_ended(struct instance *i, struct branch *b,
 	if (s->keeps_outputs) {
 		s->output_bytes += output->s.len;
 		i->held += output->s.len;
-		s->outputs[b->index] = compact(output);
+		s->outputs[b->index] = output;
 	} else {
 		value_unref(&output);
 	}
@@ -265,8 +252,8 @@ spread_branch_ended(struct instance *i, struct branch *b,
 	/* Not one more item for a result that is too large already. */
 	if (s->output_bytes > i->value_bytes_max) {
 		failure_text(i, "States.DataLimitExceeded",
-		             "the results of a Map or Parallel are larger "
-		             "together than a value may be");
+			     "the results of a Map or Parallel are larger "
+			     "together than a value may be");
 		spread_abandon(i, s);
 		return state_failed(i, owner);
 	}
@@ -304,8 +291,8 @@ spread_join(struct instance *i, struct branch *b)
 	if (result != NULL)
 		return state_result(i, b, result);
 	failure_text(i, "States.DataLimitExceeded",
-	             "the results of a Map or Parallel are nested deeper than "
-	             "32 levels");
+		     "the results of a Map or Parallel are nested deeper than "
+		     "32 levels");
 	return state_failed(i, b);
 }
 
@@ -319,7 +306,7 @@ spread_tolerates(struct instance *i, struct branch *b)
 	if (++s->failed <= s->failed_max)
 		return true;
 	failure_text(i, "States.ExceedToleratedFailureThreshold",
-	             "more items of the Map failed than it tolerates");
+		     "more items of the Map failed than it tolerates");
 	return false;
 }
 

@@ -20,12 +20,26 @@ trace(struct instance *i, const struct branch *b)
 
 /* ---- leaving ---- */
 
+/* Parts of something much larger would keep all of it. */
+static struct value *
+compact(struct value *v)
+{
+	struct value *copy;
+
+	if (v->whole == NULL || v->s.len > v->whole->s.len / 4)
+		return v;
+	copy = value_create(v->s);
+	value_unref(&v);
+	return copy;
+}
+
 /* On to the state of that number with output (taken) as its input. */
 static struct branch *
 branch_go(struct instance *i, struct branch *b, uint32_t next,
-          struct value *output)
+	  struct value *output)
 {
 	branch_leave(i, b);
+	output = compact(output);
 	if (next != STATE_NONE) {
 		b->state = definition_state(i->definition, next);
 		branch_keep(i, &b->raw, output);
@@ -41,7 +55,7 @@ branch_go(struct instance *i, struct branch *b, uint32_t next,
 /* OutputPath, and on to next. */
 static struct branch *
 output_to(struct instance *i, struct branch *b, uint32_t next,
-          struct value *output)
+	  struct value *output)
 {
 	const struct path_field *field = &b->state->output_path;
 	struct value *selected;
@@ -50,9 +64,9 @@ output_to(struct instance *i, struct branch *b, uint32_t next,
 		value_unref(&output);
 		output = value_create(SLICE_LITERAL("\x80"));
 	} else if (field->path != NULL) {
-		selected = state_path(i, b, field->path,
-		                      b->state->result_context, "OutputPath",
-		                      output);
+		selected =
+		    state_path(i, b, field->path, b->state->result_context,
+			       "OutputPath", output);
 		value_unref(&output);
 		if (selected == NULL)
 			return state_failed(i, b);
@@ -74,7 +88,7 @@ state_output(struct instance *i, struct branch *b, struct value *output)
 /* result placed in raw (both borrowed) as ResultPath says; NULL: failed. */
 static struct value *
 result_placed(struct instance *i, const struct path_field *field,
-              struct value *raw, struct value *result)
+	      struct value *raw, struct value *result)
 {
 	struct error err;
 	struct value *v;
@@ -101,8 +115,8 @@ state_result(struct instance *i, struct branch *b, struct value *result)
 	if (!value_fits(i, result))
 		goto out;
 	if (s->result_selector != NULL) {
-		struct value *selected = state_template(i, b,
-		    s->result_selector, s->result_context, result);
+		struct value *selected = state_template(
+		    i, b, s->result_selector, s->result_context, result);
 
 		value_unref(&result);
 		result = selected;
@@ -148,8 +162,8 @@ action_again(struct instance *i, struct branch *b, uint64_t delay_us)
 	b->attempt++;
 	if (b->state->entry_context & CONTEXT_STATE) {
 		struct value *selected = state_selected(i, b);
-		struct value *input = selected == NULL ? NULL :
-		    state_payload(i, b, selected);
+		struct value *input =
+		    selected == NULL ? NULL : state_payload(i, b, selected);
 
 		value_unref(&selected);
 		if (input == NULL)
@@ -181,8 +195,8 @@ retried(struct instance *i, struct branch *b)
 
 	if (i->failure.final || !retry_next(i, b, &delay_us))
 		return false;
-	return b->phase == BRANCH_ACTION ? action_again(i, b, delay_us) :
-	    enter_again(i, b, delay_us);
+	return b->phase == BRANCH_ACTION ? action_again(i, b, delay_us)
+					 : enter_again(i, b, delay_us);
 }
 
 /* Catch: true with *next and *output, or false with the failure set. */
@@ -190,8 +204,8 @@ static bool
 caught(struct instance *i, struct branch *b, uint32_t *next,
        struct value **output)
 {
-	const struct catcher *c = i->failure.final ? NULL :
-	    retry_catcher(i, b->state);
+	const struct catcher *c =
+	    i->failure.final ? NULL : retry_catcher(i, b->state);
 	struct value *result;
 
 	if (c == NULL)
@@ -260,9 +274,9 @@ task_enter(struct instance *i, struct branch *b, struct value *selected)
 	if (input == NULL)
 		goto failed;
 	if (!state_number(i, b, &s->task.timeout, "TimeoutSecondsPath",
-	                  selected, 1, SECONDS_MAX, &timeout) ||
+			  selected, 1, SECONDS_MAX, &timeout) ||
 	    !state_number(i, b, &s->task.heartbeat, "HeartbeatSecondsPath",
-	                  selected, 1, SECONDS_MAX, &heartbeat) ||
+			  selected, 1, SECONDS_MAX, &heartbeat) ||
 	    !value_fits(i, input))
 		goto failed;
 	b->timeout_us = (uint64_t)timeout * 1000000;
@@ -278,7 +292,7 @@ failed:
 /* When a Wait ends; false with the failure set. */
 static bool
 wait_due(struct instance *i, struct branch *b, struct value *selected,
-         int64_t *due_us)
+	 int64_t *due_us)
 {
 	const struct state *s = b->state;
 	int64_t seconds = 0;
@@ -287,7 +301,7 @@ wait_due(struct instance *i, struct branch *b, struct value *selected,
 
 	if (!s->wait.absolute) {
 		if (!state_number(i, b, &s->wait.seconds, "SecondsPath",
-		                  selected, 0, SECONDS_MAX, &seconds))
+				  selected, 0, SECONDS_MAX, &seconds))
 			return false;
 		*due_us = time_add(i->now_us, (uint64_t)seconds * 1000000);
 		return true;
@@ -296,17 +310,17 @@ wait_due(struct instance *i, struct branch *b, struct value *selected,
 		*due_us = s->wait.at_us;
 		return true;
 	}
-	v = state_path(i, b, s->wait.at_path, s->entry_context,
-	               "TimestampPath", selected);
+	v = state_path(i, b, s->wait.at_path, s->entry_context, "TimestampPath",
+		       selected);
 	if (v == NULL)
 		return false;
 	good = value_type(v->s) == VALUE_STR &&
-	    timestamp_parse(value_item(v->s).bytes, due_us) == 0;
+	       timestamp_parse(value_item(v->s).bytes, due_us) == 0;
 	value_unref(&v);
 	if (!good)
 		failure_text(i, "States.Runtime",
-		             "TimestampPath: must find a date like "
-		             "\"2026-01-14T12:00:00Z\"");
+			     "TimestampPath: must find a date like "
+			     "\"2026-01-14T12:00:00Z\"");
 	return good;
 }
 
@@ -323,8 +337,9 @@ wait_enter(struct instance *i, struct branch *b, struct value *selected)
 static struct branch *
 pass_enter(struct instance *i, struct branch *b, struct value *selected)
 {
-	struct value *result = b->state->pass.result != NULL ?
-	    value_ref(b->state->pass.result) : state_payload(i, b, selected);
+	struct value *result = b->state->pass.result != NULL
+				   ? value_ref(b->state->pass.result)
+				   : state_payload(i, b, selected);
 
 	if (result == NULL)
 		return state_failed(i, b);
@@ -357,7 +372,7 @@ choice_enter(struct instance *i, struct branch *b, struct value *selected)
 	}
 	if (next == STATE_NONE) {
 		failure_text(i, "States.NoChoiceMatched",
-		             "no rule holds and there is no Default");
+			     "no rule holds and there is no Default");
 		return state_failed(i, b);
 	}
 	return output_to(i, b, next, value_ref(selected));
@@ -420,8 +435,8 @@ state_enter(struct instance *i, struct branch *b)
 		return state_failed(i, b);
 	}
 	selected = state_selected(i, b);
-	if (selected == NULL || (s->type != STATE_TASK &&
-	                         s->type != STATE_WAIT))
+	if (selected == NULL ||
+	    (s->type != STATE_TASK && s->type != STATE_WAIT))
 		trace(i, b);
 	if (selected == NULL)
 		return state_failed(i, b);

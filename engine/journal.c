@@ -102,7 +102,7 @@ is_null(struct slice value)
 
 void
 journal_entry_add(struct buf *json, int64_t row_at_us, const struct event *e,
-                  const struct journal_place *place)
+		  const struct journal_place *place)
 {
 	struct entry entry = { json, 0 };
 	bool attempt = e->kind == EVENT_SUCCEEDED || e->kind == EVENT_FAILED;
@@ -113,8 +113,7 @@ journal_entry_add(struct buf *json, int64_t row_at_us, const struct event *e,
 	buf_add_byte(json, '[');
 	add_uint(json, (uint64_t)e->kind);
 	/* Wraps where the reader wraps back. */
-	column_int(&entry, (int64_t)((uint64_t)e->at_us -
-	                             (uint64_t)row_at_us));
+	column_int(&entry, (int64_t)((uint64_t)e->at_us - (uint64_t)row_at_us));
 	column_int(&entry, e->activation);
 	column_int(&entry, e->attempt);
 	column_place(&entry, place->state_no);
@@ -158,7 +157,7 @@ journal_reader_create(struct slice json, int64_t row_at_us, struct error *err)
 	r->magic = JOURNAL_READER_MAGIC;
 	r->row_at_us = row_at_us;
 	if (json_parse((const char *)json.data, json.len, ENTRY_DEPTH_MAX,
-	               &r->bytes, NULL, err) != 0) {
+		       &r->bytes, NULL, err) != 0) {
 		journal_reader_destroy(&r);
 		return NULL;
 	}
@@ -237,7 +236,7 @@ read_tail(struct cursor *c, uint32_t *left, struct event *e)
 {
 	if (e->kind != EVENT_SUCCEEDED)
 		return read_text(c, left, &e->error) &&
-		    read_text(c, left, &e->cause);
+		       read_text(c, left, &e->cause);
 	e->value = SLICE_LITERAL("\xc0");
 	if (*left > 0) {
 		--*left;
@@ -248,8 +247,7 @@ read_tail(struct cursor *c, uint32_t *left, struct event *e)
 
 /* c is at an entry's content, of left columns. */
 static bool
-read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us,
-           struct event *e)
+read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us, struct event *e)
 {
 	uint64_t kind;
 	uint64_t activation;
@@ -283,7 +281,7 @@ read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us,
 
 int
 journal_reader_next(struct journal_reader *r, struct event *out,
-                    struct error *err)
+		    struct error *err)
 {
 	struct event e;
 	struct item item;
@@ -298,8 +296,10 @@ journal_reader_next(struct journal_reader *r, struct event *out,
 	/* Columns are counted down in the item itself. */
 	if (item.type != VALUE_ARRAY || item.count > COLUMNS ||
 	    !read_entry(&c, &item.count, r->row_at_us, &e)) {
-		error_set(err, "entry %u of a row of the journal is not "
-		          "what this version writes", r->count - r->left + 1);
+		error_set(err,
+			  "entry %u of a row of the journal is not "
+			  "what this version writes",
+			  r->count - r->left + 1);
 		return -EPROTO;
 	}
 	r->rest = c;

@@ -15,8 +15,8 @@ mix(uint64_t h)
 }
 
 uint64_t
-retry_jitter(const struct uuid *instance, uint32_t activation,
-             uint32_t attempt, uint64_t delay_us)
+retry_jitter(const struct uuid *instance, uint32_t activation, uint32_t attempt,
+	     uint64_t delay_us)
 {
 	uint64_t high;
 	uint64_t low;
@@ -24,8 +24,8 @@ retry_jitter(const struct uuid *instance, uint32_t activation,
 	memcpy(&high, instance->bytes, 8);
 	memcpy(&low, instance->bytes + 8, 8);
 
-	uint64_t h = mix(mix(mix(high) ^ low) ^
-	                 ((uint64_t)activation << 32 | attempt));
+	uint64_t h =
+	    mix(mix(mix(high) ^ low) ^ ((uint64_t)activation << 32 | attempt));
 
 	return (uint64_t)((unsigned __int128)h * delay_us >> 64);
 }
@@ -38,7 +38,7 @@ static bool
 match(const struct error_match *m, struct slice name)
 {
 	bool runtime = slice_is(name, "States.Runtime") ||
-	    slice_is(name, "States.DataLimitExceeded");
+		       slice_is(name, "States.DataLimitExceeded");
 	bool heartbeat = slice_is(name, "States.HeartbeatTimeout");
 	bool timeout = heartbeat || slice_is(name, "States.Timeout");
 
@@ -51,19 +51,20 @@ match(const struct error_match *m, struct slice name)
 			return true;
 	}
 	return (m->all && !runtime) ||
-	    (m->task_failed && !runtime && !timeout) ||
-	    (m->timeout && heartbeat);
+	       (m->task_failed && !runtime && !timeout) ||
+	       (m->timeout && heartbeat);
 }
 
 /* The delay before the retry of that number; grows by the rate. */
 static uint64_t
 delay_next(const struct retrier *r, struct retry_count *count)
 {
-	double max = (double)(r->delay_max_us != 0 ? r->delay_max_us :
-	                      (uint64_t)SECONDS_MAX * 1000000);
+	double max =
+	    (double)(r->delay_max_us != 0 ? r->delay_max_us
+					  : (uint64_t)SECONDS_MAX * 1000000);
 
-	count->delay_us = count->used == 0 ? (double)r->interval_us :
-	    count->delay_us * r->backoff_rate;
+	count->delay_us = count->used == 0 ? (double)r->interval_us
+					   : count->delay_us * r->backoff_rate;
 	if (!(count->delay_us <= max))
 		count->delay_us = max;
 	count->used++;
@@ -74,8 +75,8 @@ bool
 retry_next(struct instance *i, struct branch *b, uint64_t *delay_us_out)
 {
 	const struct state *s = b->state;
-	uint32_t activation = b->phase == BRANCH_ACTION ? b->activation :
-	    i->activations + 1;
+	uint32_t activation =
+	    b->phase == BRANCH_ACTION ? b->activation : i->activations + 1;
 
 	for (uint32_t n = 0; n < s->retrier_count; n++) {
 		const struct retrier *r = &s->retriers[n];
@@ -83,15 +84,15 @@ retry_next(struct instance *i, struct branch *b, uint64_t *delay_us_out)
 		if (!match(&r->match, buf_slice(&i->failure.name)))
 			continue;
 		if (b->retries == NULL)
-			b->retries = mem_calloc(s->retrier_count,
-			                        sizeof(*b->retries));
+			b->retries =
+			    mem_calloc(s->retrier_count, sizeof(*b->retries));
 		/* The first that matches decides; used up, it is Catch's. */
 		if (b->retries[n].used >= r->attempts_max)
 			return false;
 		*delay_us_out = delay_next(r, &b->retries[n]);
 		if (r->jitter)
 			*delay_us_out = retry_jitter(&i->id, activation,
-			                             b->attempt, *delay_us_out);
+						     b->attempt, *delay_us_out);
 		return true;
 	}
 	return false;

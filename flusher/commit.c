@@ -42,6 +42,7 @@ struct commit {
 	enum commit_phase phase;
 	struct batch *filling;
 	struct batch *flying;
+	struct batch *acting; /* committed, its effects being acted on */
 	/* What is left of a batch that is being halved, last first. */
 	struct batch *halves[HALVES_MAX];
 	uint32_t half_count;
@@ -78,10 +79,10 @@ commit_next(struct commit *c)
 
 	c->phase = COMMIT_IDLE;
 	if (c->half_count > 0) {
-		struct batch *done = c->flying;
+		struct batch *spare = c->flying;
 
 		c->flying = c->halves[--c->half_count];
-		batch_destroy(&done);
+		batch_destroy(&spare);
 		commit_send(c);
 		return;
 	}
@@ -102,14 +103,14 @@ ended_in(const PGresult *r, const struct uuid *id)
 
 /* Ends are usually all there: then nothing is compared. */
 static void
-release_ended(struct commit *c, const PGresult *ended)
+release_ended(struct commit *c, struct batch *b, const PGresult *ended)
 {
 	struct flusher *f = c->flusher;
-	uint32_t count = batch_ends(c->flying);
+	uint32_t count = batch_ends(b);
 	bool all = ended != NULL && (uint32_t)PQntuples(ended) == count;
 
 	for (uint32_t i = 0; i < count; i++) {
-		struct lease *lease = batch_end(c->flying, i);
+		struct lease *lease = batch_end(b, i);
 
 		lease->batches--;
 		if (all || (ended != NULL && ended_in(ended, &lease->id))) {
@@ -123,31 +124,42 @@ release_ended(struct commit *c, const PGresult *ended)
 	}
 }
 
+/*
+ * The next batch is sent before the effects of this one are acted on: the
+ * database works while we do.
+ */
 static void
 commit_done(struct commit *c, const PGresult *ended)
 {
 	struct flusher *f = c->flusher;
-	struct batch *b = c->flying;
+	struct batch *done = c->flying;
 
 	f->counters.commits++;
 	f->counters.commit_us += clock_mono_us() - c->sent_us;
 	histogram_add(&f->counters.commit_us_of, clock_mono_us() - c->sent_us);
-	histogram_add(&f->counters.commit_entries_of, batch_entries(b));
-	trace_span("commit", c->sent_us, batch_entries(b));
-	f->counters.rows += batch_rows(b);
-	f->counters.entries += batch_entries(b);
+	histogram_add(&f->counters.commit_entries_of, batch_entries(done));
+	trace_span("commit", c->sent_us, batch_entries(done));
+	f->counters.rows += batch_rows(done);
+	f->counters.entries += batch_entries(done);
 	c->retry_us = 0;
-	for (uint32_t i = 0; i < batch_rows(b); i++) {
-		struct batch_row *row = batch_row(b, i);
+	c->flying = c->acting;
+	c->acting = done;
+	commit_next(c);
+	if (c->phase == COMMIT_IDLE)
+		commit_run(f);
+
+	for (uint32_t i = 0; i < batch_rows(done); i++) {
+		struct batch_row *row = batch_row(done, i);
 
 		row->lease->batches--;
 		batch_perform(f, row->lease, &row->effects);
 	}
-	if (batch_ends(b) > 0)
-		release_ended(c, ended);
-	batch_clear(b);
+	if (batch_ends(done) > 0)
+		release_ended(c, done, ended);
+	batch_clear(done);
 	claim_kick(f);
-	commit_next(c);
+	flusher_turn_wanted(f);
+	flusher_drain_step(f);
 }
 
 static void
@@ -608,7 +620,7 @@ bool
 commit_quiet(const struct commit *c)
 {
 	return batch_empty(c->filling) && batch_empty(c->flying) &&
-	    c->half_count == 0;
+	    batch_empty(c->acting) && c->half_count == 0;
 }
 
 bool
@@ -634,6 +646,7 @@ commit_create(struct flusher *f)
 	c->flusher = f;
 	c->filling = batch_create();
 	c->flying = batch_create();
+	c->acting = batch_create();
 	params_init(&c->params);
 	c->retry_event = event_new(f->base, -1, 0, retry_cb, c);
 	c->held_event = event_new(f->base, -1, 0, held_cb, c);
@@ -651,6 +664,7 @@ commit_destroy(struct commit **cp)
 	db_destroy(&c->db);
 	batch_destroy(&c->filling);
 	batch_destroy(&c->flying);
+	batch_destroy(&c->acting);
 	while (c->half_count > 0)
 		batch_destroy(&c->halves[--c->half_count]);
 	params_fini(&c->params);

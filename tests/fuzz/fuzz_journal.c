@@ -27,7 +27,7 @@ static bool
 same_bytes(struct slice a, struct slice b)
 {
 	return a.len == b.len &&
-	    (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+	       (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 /* Written and read again it is the same event. */
@@ -45,12 +45,10 @@ round_trip(const struct event *e)
 	r = journal_reader_create(buf_slice(&row), 5, NULL);
 	if (r == NULL || journal_reader_next(r, &again, NULL) != 1 ||
 	    again.kind != e->kind || again.at_us != e->at_us ||
-	    again.activation != e->activation ||
-	    again.attempt != e->attempt ||
+	    again.activation != e->activation || again.attempt != e->attempt ||
 	    !same_bytes(again.error, e->error) ||
 	    !same_bytes(again.cause, e->cause) ||
-	    (e->kind == EVENT_SUCCEEDED &&
-	     !value_equal(again.value, e->value)))
+	    (e->kind == EVENT_SUCCEEDED && !value_equal(again.value, e->value)))
 		abort();
 	journal_reader_destroy(&r);
 	buf_fini(&row);
@@ -69,8 +67,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct journal_reader *r;
 	struct event e;
 
-	r = journal_reader_create((struct slice){ data, size }, 1000000,
-	                          NULL);
+	r = journal_reader_create((struct slice){ data, size }, 1000000, NULL);
 	if (r == NULL)
 		return 0;
 	d = definition_parse(definition, sizeof(definition) - 1, &report);

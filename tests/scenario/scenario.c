@@ -72,7 +72,7 @@ fail(struct scenario *s, const char *format, ...)
 	va_list args;
 
 	fprintf(stderr, "%s:%d: %s: ", s->file, s->line,
-	        s->name != NULL ? s->name : "?");
+		s->name != NULL ? s->name : "?");
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -220,8 +220,8 @@ json_into(struct scenario *s, const char *text, struct buf *out)
 	struct error err;
 
 	error_clear(&err);
-	if (json_parse(text, strlen(text), VALUE_DEPTH_MAX, out, NULL,
-	               &err) != 0)
+	if (json_parse(text, strlen(text), VALUE_DEPTH_MAX, out, NULL, &err) !=
+	    0)
 		fail(s, "bad JSON: %s", err.message);
 }
 
@@ -230,7 +230,7 @@ create(struct scenario *s, bool traced, struct effects *out)
 {
 	struct instance_options options = {
 		.id = { { 1, 2, 3, 4, 5, 6, 0x70, 8, 0x90, 10, 11, 12, 13, 14,
-		          15, 16 } },
+			  15, 16 } },
 		.workflow = slice_of("flow"),
 		.name = slice_of("run"),
 		.started_at_us = START_US,
@@ -434,8 +434,8 @@ define(struct scenario *s, struct buf *text)
 	struct definition_report report;
 	char place[512];
 
-	s->definition = definition_parse((const char *)text->data, text->len,
-	                                 &report);
+	s->definition =
+	    definition_parse((const char *)text->data, text->len, &report);
 	for (uint32_t n = 0; n < report.count; n++) {
 		error_text(&report.errors[n], place, sizeof(place));
 		fail(s, "definition: %s", place);
