@@ -6,6 +6,8 @@
  * Recursion is bounded by INTRINSIC_DEPTH_MAX, results of every function by
  * RESULT_BYTES_MAX.
  */
+#include "engine/intrinsic.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * path_parse - the text of a path to struct path.
+ * path_parse - the text of a path to struct path; filters are in
+ * path_filter.c.
  *
  * Recursion is bounded by PATH_FILTERS_MAX and PATH_PARENS_MAX.
  */
@@ -8,31 +9,10 @@
 #include <string.h>
 
 #include "common/json.h"
-#include "engine/path_parts.h"
+#include "engine/path_parser.h"
 
-/* Where the path stands, and so what ends it. */
-enum site {
-	SITE_ALONE,    /* it is the whole text */
-	SITE_ARGUMENT, /* of a function */
-	SITE_FILTER,   /* an operand in a filter */
-};
-
-struct parser {
-	const uint8_t *begin;
-	const uint8_t *at;
-	const uint8_t *end;
-	enum path_kind kind;
-	struct path *path;
-	uint32_t filters;
-	uint32_t parens;
-	struct error *err;
-};
-
-static int parse_steps(struct parser *p, enum site site, struct steps *out);
-static int parse_test(struct parser *p, struct test **out);
-
-static int
-fail(struct parser *p, const char *what)
+int
+path_fail(struct parser *p, const char *what)
 {
 	size_t len = (size_t)(p->end - p->begin);
 
@@ -42,60 +22,8 @@ fail(struct parser *p, const char *what)
 	return -EINVAL;
 }
 
-static bool
-peek(const struct parser *p, char c)
-{
-	return p->at < p->end && *p->at == (uint8_t)c;
-}
-
-static bool
-skip(struct parser *p, char c)
-{
-	if (!peek(p, c))
-		return false;
-	p->at++;
-	return true;
-}
-
-static bool
-is_blank(uint8_t c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-static void
-skip_blanks(struct parser *p)
-{
-	while (p->at < p->end && is_blank(*p->at))
-		p->at++;
-}
-
-static bool
-skip_text(struct parser *p, const char *text)
-{
-	size_t len = strlen(text);
-
-	if ((size_t)(p->end - p->at) < len || memcmp(p->at, text, len) != 0)
-		return false;
-	p->at += len;
-	return true;
-}
-
-static bool
-is_digit(uint8_t c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool
-is_word(uint8_t c)
-{
-	return is_digit(c) || (c >= 'a' && c <= 'z') ||
-	       (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static struct slice
-keep(struct parser *p, const struct buf *b)
+struct slice
+path_keep(struct parser *p, const struct buf *b)
 {
 	char *copy = arena_strndup(
 	    p->path->arena, b->len > 0 ? (const char *)b->data : "", b->len);
@@ -162,7 +90,7 @@ parse_unicode(struct parser *p, struct buf *b)
 		if (c > 0xDBFF || !skip_text(p, "\\u") ||
 		    hex4(p->at, p->end, &low) < 0 || low < 0xDC00 ||
 		    low > 0xDFFF)
-			return fail(p, "half of a surrogate pair");
+			return path_fail(p, "half of a surrogate pair");
 		p->at += 4;
 		c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
 	}
@@ -184,7 +112,7 @@ parse_escape(struct parser *p, bool quoted, struct buf *b)
 	uint8_t c;
 
 	if (p->at == p->end)
-		return fail(p, "nothing follows the backslash");
+		return path_fail(p, "nothing follows the backslash");
 	c = *p->at++;
 	if (c == 'u' && hex4(p->at, p->end, &ignored) == 0)
 		return parse_unicode(p, b);
@@ -195,8 +123,8 @@ parse_escape(struct parser *p, bool quoted, struct buf *b)
 }
 
 /* At a quotation mark. */
-static int
-parse_quoted(struct parser *p, struct slice *out)
+int
+path_parse_quoted(struct parser *p, struct slice *out)
 {
 	uint8_t quote = *p->at++;
 	struct buf text = BUF_EMPTY;
@@ -204,7 +132,7 @@ parse_quoted(struct parser *p, struct slice *out)
 
 	while (rc == 0) {
 		if (p->at == p->end) {
-			rc = fail(p, "the quotation mark is not closed");
+			rc = path_fail(p, "the quotation mark is not closed");
 			break;
 		}
 		uint8_t c = *p->at++;
@@ -217,7 +145,7 @@ parse_quoted(struct parser *p, struct slice *out)
 			buf_add_byte(&text, c);
 	}
 	if (rc == 0)
-		*out = keep(p, &text);
+		*out = path_keep(p, &text);
 	buf_fini(&text);
 	return rc;
 }
@@ -233,11 +161,11 @@ parse_integer(struct parser *p, int64_t *out)
 
 	for (; p->at < p->end && is_digit(*p->at); p->at++) {
 		if (++digits > 18)
-			return fail(p, "the number is too large");
+			return path_fail(p, "the number is too large");
 		v = v * 10 + (*p->at - '0');
 	}
 	if (digits == 0)
-		return fail(p, "expected a number");
+		return path_fail(p, "expected a number");
 	*out = negative ? -v : v;
 	return 0;
 }
@@ -279,16 +207,16 @@ parse_name(struct parser *p, enum site site, struct slice *out)
 			rc = parse_escape(p, false, &text);
 		} else if (is_reserved(p, c)) {
 			rc =
-			    fail(p, "use ['…'] for a name with this character");
+			    path_fail(p, "use ['…'] for a name with this character");
 		} else {
 			buf_add_byte(&text, c);
 			p->at++;
 		}
 	}
 	if (rc == 0 && text.len == 0)
-		rc = fail(p, "expected a name");
+		rc = path_fail(p, "expected a name");
 	if (rc == 0)
-		*out = keep(p, &text);
+		*out = path_keep(p, &text);
 	buf_fini(&text);
 	return rc;
 }
@@ -306,18 +234,18 @@ parse_tail(struct parser *p, struct slice name, enum tail *out)
 	};
 
 	if (p->kind == PATH_REFERENCE)
-		return fail(p, "a reference path has no functions");
+		return path_fail(p, "a reference path has no functions");
 	p->at++;
 	skip_blanks(p);
 	if (!skip(p, ')'))
-		return fail(p, "functions of a path take no arguments");
+		return path_fail(p, "functions of a path take no arguments");
 	for (uint32_t i = 1; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (slice_is(name, names[i])) {
 			*out = (enum tail)i;
 			return 0;
 		}
 	}
-	return fail(p, "no function of this name");
+	return path_fail(p, "no function of this name");
 }
 
 static int
@@ -329,10 +257,10 @@ parse_names(struct parser *p, struct step *s)
 	s->kind = STEP_NAME;
 	for (;;) {
 		if (s->count == sizeof(list) / sizeof(list[0]))
-			return fail(p, "too many names");
+			return path_fail(p, "too many names");
 		if (!peek(p, '\'') && !peek(p, '"'))
-			return fail(p, "expected a name in quotes");
-		rc = parse_quoted(p, &list[s->count++]);
+			return path_fail(p, "expected a name in quotes");
+		rc = path_parse_quoted(p, &list[s->count++]);
 		if (rc < 0)
 			return rc;
 		skip_blanks(p);
@@ -371,7 +299,7 @@ parse_bounds(struct parser *p, struct step *s, bool has_from, int64_t from)
 		return 0;
 	rc = parse_integer(p, &s->bounds.by);
 	if (rc == 0 && s->bounds.by == 0)
-		rc = fail(p, "the step of a slice cannot be 0");
+		rc = path_fail(p, "the step of a slice cannot be 0");
 	return rc;
 }
 
@@ -386,7 +314,7 @@ parse_indexes(struct parser *p, struct step *s)
 	s->kind = STEP_INDEX;
 	for (;;) {
 		if (s->count == sizeof(list) / sizeof(list[0]))
-			return fail(p, "too many indexes");
+			return path_fail(p, "too many indexes");
 		rc = parse_integer(p, &list[s->count++]);
 		if (rc < 0)
 			return rc;
@@ -414,9 +342,9 @@ parse_bracket(struct parser *p, struct step *s)
 	} else if (skip(p, '?')) {
 		s->kind = STEP_FILTER;
 		if (p->filters == PATH_FILTERS_MAX)
-			return fail(p, "too many filters inside filters");
+			return path_fail(p, "too many filters inside filters");
 		p->filters++;
-		rc = parse_test(p, &s->test);
+		rc = path_parse_test(p, &s->test);
 		p->filters--;
 	} else if (peek(p, '\'') || peek(p, '"')) {
 		rc = parse_names(p, s);
@@ -424,13 +352,13 @@ parse_bracket(struct parser *p, struct step *s)
 		   (p->at < p->end && is_digit(*p->at))) {
 		rc = parse_indexes(p, s);
 	} else {
-		return fail(p, "expected an index, a name in quotes, *, or ?");
+		return path_fail(p, "expected an index, a name in quotes, *, or ?");
 	}
 	if (rc < 0)
 		return rc;
 	skip_blanks(p);
 	if (!skip(p, ']'))
-		return fail(p, "expected ]");
+		return path_fail(p, "expected ]");
 	return 0;
 }
 
@@ -466,8 +394,8 @@ parse_step(struct parser *p, enum site site, struct step *s,
 }
 
 /* Behind the "$" or "@". */
-static int
-parse_steps(struct parser *p, enum site site, struct steps *out)
+int
+path_parse_steps(struct parser *p, enum site site, struct steps *out)
 {
 	struct step *list;
 	uint32_t cap = 4;
@@ -480,7 +408,7 @@ parse_steps(struct parser *p, enum site site, struct steps *out)
 		struct step s = { .kind = STEP_NAME };
 
 		if (out->count == PATH_STEPS_MAX) {
-			rc = fail(p, "too many steps");
+			rc = path_fail(p, "too many steps");
 			break;
 		}
 		rc = parse_step(p, site, &s, &out->tail);
@@ -489,7 +417,7 @@ parse_steps(struct parser *p, enum site site, struct steps *out)
 		if (s.deep || s.count != 1)
 			out->single = false;
 		if (!out->single && p->kind == PATH_REFERENCE) {
-			rc = fail(p, "a reference path names one place: no "
+			rc = path_fail(p, "a reference path names one place: no "
 				     "\"..\", \"*\", \":\", \",\" or \"?\"");
 			break;
 		}
@@ -506,254 +434,6 @@ parse_steps(struct parser *p, enum site site, struct steps *out)
 	}
 	free(list);
 	return rc;
-}
-
-/* ---- filters ---- */
-
-static int parse_literal_array(struct parser *p, struct buf *b);
-
-/* A number as JSON has it; the JSON parser decides what it is. */
-static int
-parse_number(struct parser *p, struct buf *b)
-{
-	const uint8_t *from = p->at;
-
-	while (p->at < p->end &&
-	       (is_digit(*p->at) || strchr("+-.eE", *p->at) != NULL))
-		p->at++;
-	if (json_parse((const char *)from, (size_t)(p->at - from), 1, b, NULL,
-		       NULL) < 0) {
-		p->at = from;
-		return fail(p, "this is no number");
-	}
-	return 0;
-}
-
-/* Appends a literal. */
-static int
-parse_literal(struct parser *p, struct buf *b)
-{
-	struct slice text;
-	int rc;
-
-	if (p->at == p->end)
-		return fail(p, "expected a value");
-	if (*p->at == '\'' || *p->at == '"') {
-		rc = parse_quoted(p, &text);
-		if (rc == 0)
-			value_pack_str(b, text.data, text.len);
-		return rc;
-	}
-	if (*p->at == '-' || is_digit(*p->at))
-		return parse_number(p, b);
-	if (*p->at == '[')
-		return parse_literal_array(p, b);
-	if (skip_text(p, "true"))
-		value_pack_bool(b, true);
-	else if (skip_text(p, "false"))
-		value_pack_bool(b, false);
-	else if (skip_text(p, "null"))
-		value_pack_null(b);
-	else
-		return fail(p, "expected a value, \"@\" or \"$\"");
-	if (p->at < p->end && is_word(*p->at))
-		return fail(p, "expected a value, \"@\" or \"$\"");
-	return 0;
-}
-
-/* ['a', 1]: one level, of scalars. */
-static int
-parse_literal_array(struct parser *p, struct buf *b)
-{
-	struct buf items = BUF_EMPTY;
-	uint32_t count = 0;
-	int rc = 0;
-
-	p->at++;
-	skip_blanks(p);
-	if (!skip(p, ']')) {
-		for (;;) {
-			skip_blanks(p);
-			if (peek(p, '['))
-				rc = fail(p, "arrays inside arrays are not "
-					     "supported here");
-			else
-				rc = parse_literal(p, &items);
-			if (rc < 0)
-				break;
-			count++;
-			skip_blanks(p);
-			if (skip(p, ']'))
-				break;
-			if (!skip(p, ',')) {
-				rc = fail(p, "expected , or ]");
-				break;
-			}
-		}
-	}
-	if (rc == 0) {
-		value_pack_array(b, count);
-		value_pack_raw(b, buf_slice(&items));
-	}
-	buf_fini(&items);
-	return rc;
-}
-
-static int
-parse_operand(struct parser *p, struct operand *o)
-{
-	struct buf literal = BUF_EMPTY;
-	int rc;
-
-	if (peek(p, '@') || peek(p, '$')) {
-		o->kind = *p->at == '@' ? OPERAND_CURRENT : OPERAND_ROOT;
-		if (o->kind == OPERAND_ROOT)
-			o->place = p->path->roots++;
-		p->at++;
-		return parse_steps(p, SITE_FILTER, &o->steps);
-	}
-	o->kind = OPERAND_LITERAL;
-	rc = parse_literal(p, &literal);
-	if (rc == 0)
-		o->literal = keep(p, &literal);
-	buf_fini(&literal);
-	return rc;
-}
-
-static const struct {
-	const char *text;
-	enum test_kind kind;
-} operators[] = {
-	{ "===", TEST_EQ },
-	{ "!==", TEST_NE },
-	{ "==", TEST_EQ },
-	{ "!=", TEST_NE },
-	{ "<=", TEST_LE },
-	{ ">=", TEST_GE },
-	{ "<", TEST_LT },
-	{ ">", TEST_GT },
-	{ "in", TEST_IN },
-	{ "nin", TEST_NIN },
-	{ "contains", TEST_CONTAINS },
-	{ "subsetof", TEST_SUBSETOF },
-	{ "anyof", TEST_ANYOF },
-	{ "noneof", TEST_NONEOF },
-	{ "size", TEST_SIZE },
-	{ "empty", TEST_EMPTY },
-};
-
-/* False when no operator stands here. */
-static bool
-parse_operator(struct parser *p, enum test_kind *out)
-{
-	const uint8_t *from = p->at;
-
-	for (uint32_t i = 0; i < sizeof(operators) / sizeof(operators[0]);
-	     i++) {
-		const char *text = operators[i].text;
-
-		if (!skip_text(p, text))
-			continue;
-		if (!is_word((uint8_t)text[0]) || p->at == p->end ||
-		    !is_word(*p->at)) {
-			*out = operators[i].kind;
-			return true;
-		}
-		p->at = from;
-	}
-	return false;
-}
-
-static struct test *
-new_test(struct parser *p, enum test_kind kind)
-{
-	struct test *t = arena_zalloc(p->path->arena, sizeof(*t));
-
-	t->kind = kind;
-	return t;
-}
-
-/* "!" primary, "(" test ")", or operand [operator operand]. */
-static int
-parse_primary(struct parser *p, struct test **out)
-{
-	bool inverse = false;
-	struct test *t;
-	int rc;
-
-	skip_blanks(p);
-	while (skip(p, '!')) {
-		inverse = !inverse;
-		skip_blanks(p);
-	}
-	if (skip(p, '(')) {
-		if (p->parens == PATH_PARENS_MAX)
-			return fail(p, "too many parentheses");
-		p->parens++;
-		rc = parse_test(p, &t);
-		p->parens--;
-		if (rc < 0)
-			return rc;
-		skip_blanks(p);
-		if (!skip(p, ')'))
-			return fail(p, "expected )");
-	} else {
-		t = new_test(p, TEST_EXISTS);
-		rc = parse_operand(p, &t->left);
-		if (rc < 0)
-			return rc;
-		skip_blanks(p);
-		if (p->end - p->at >= 2 && memcmp(p->at, "=~", 2) == 0)
-			return fail(p, "regular expressions are not supported");
-		if (parse_operator(p, &t->kind)) {
-			skip_blanks(p);
-			rc = parse_operand(p, &t->right);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	if (inverse) {
-		*out = new_test(p, TEST_NOT);
-		(*out)->inner = t;
-	} else {
-		*out = t;
-	}
-	return 0;
-}
-
-/* Primaries joined by "&&" or, one level up, by "||". */
-static int
-parse_chain(struct parser *p, enum test_kind kind, struct test **out)
-{
-	struct test **end, *first;
-	int rc;
-
-	rc = kind == TEST_ANY ? parse_chain(p, TEST_EVERY, &first)
-			      : parse_primary(p, &first);
-	if (rc < 0)
-		return rc;
-	*out = first;
-	end = &first->next;
-	for (;;) {
-		skip_blanks(p);
-		if (!skip_text(p, kind == TEST_ANY ? "||" : "&&"))
-			return 0;
-		if (*out == first) {
-			*out = new_test(p, kind);
-			(*out)->inner = first;
-		}
-		rc = kind == TEST_ANY ? parse_chain(p, TEST_EVERY, end)
-				      : parse_primary(p, end);
-		if (rc < 0)
-			return rc;
-		end = &(*end)->next;
-	}
-}
-
-static int
-parse_test(struct parser *p, struct test **out)
-{
-	return parse_chain(p, TEST_ANY, out);
 }
 
 /* ---- entries ---- */
@@ -794,15 +474,15 @@ compile(struct slice text, enum path_kind kind, enum site site,
 	if (skip(&p, '$'))
 		p.path->context = true;
 	if (site == SITE_ALONE && text.len > PATH_BYTES_MAX)
-		rc = fail(&p, "the path is too long");
+		rc = path_fail(&p, "the path is too long");
 	else if (site == SITE_ALONE && !is_utf8(text))
-		rc = fail(&p, "the path is not UTF-8");
+		rc = path_fail(&p, "the path is not UTF-8");
 	else if (p.at < p.end && is_word(*p.at))
-		rc = fail(&p, "variables are not supported; expected . or [");
+		rc = path_fail(&p, "variables are not supported; expected . or [");
 	else
-		rc = parse_steps(&p, site, &p.path->steps);
+		rc = path_parse_steps(&p, site, &p.path->steps);
 	if (rc == 0 && site == SITE_ALONE && p.at < p.end)
-		rc = fail(&p, p.path->steps.tail == TAIL_NONE
+		rc = path_fail(&p, p.path->steps.tail == TAIL_NONE
 				  ? "expected . or ["
 				  : "nothing may follow the function");
 	if (rc < 0) {
