@@ -124,6 +124,10 @@ mask_pairs(const char *at, struct buf *out)
 			value++;
 		end = value_end(value);
 		if (is_secret(key, len) && end > value) {
+			/* What sticks to a closing quote may be the rest of a
+			 * password that somebody did not escape. */
+			while (*end != '\0' && !is_blank(*end))
+				end++;
 			buf_add(out, at, (size_t)(value - at));
 			buf_add_text(out, MASK);
 			found = true;

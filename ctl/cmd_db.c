@@ -63,11 +63,11 @@ check_migratable(struct pg *pg, int version)
 	}
 	if (version > 0)
 		return CTL_OK;
-	/* Another may just have made ours: then the table is there by now. */
-	rc = pg_query(pg, "SELECT 1 FROM pg_catalog.pg_namespace "
-	              "WHERE nspname = 'rappel' "
-	              "AND to_regclass('rappel.migrations') IS NULL", 0, NULL,
-	              &rows);
+	/* Another may have made ours since the version was read. */
+	rc = pg_query(pg, "SELECT 1 FROM pg_catalog.pg_namespace n "
+	              "WHERE n.nspname = 'rappel' AND NOT EXISTS ("
+	              "SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace "
+	              "= n.oid AND c.relname = 'migrations')", 0, NULL, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	if (PQntuples(rows) > 0) {

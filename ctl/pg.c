@@ -455,8 +455,15 @@ pg_schema_version(struct pg *pg, int *out)
 {
 	PGresult *rows;
 	bool there;
-	int rc = pg_query(pg, "SELECT to_regclass('rappel.migrations') "
-	                  "IS NOT NULL", 0, NULL, &rows);
+	/*
+	 * Not to_regclass(): behind the lock of a migration it would still say
+	 * what the session found before it waited.
+	 */
+	int rc = pg_query(pg, "SELECT EXISTS (SELECT FROM pg_catalog.pg_class "
+	                  "c JOIN pg_catalog.pg_namespace n "
+	                  "ON n.oid = c.relnamespace "
+	                  "WHERE n.nspname = 'rappel' "
+	                  "AND c.relname = 'migrations')", 0, NULL, &rows);
 
 	if (rc != CTL_OK)
 		return rc;

@@ -22,7 +22,6 @@
 #include "schema/migrations.h"
 
 #define LOOK_US (500 * CLOCK_MS_US)
-#define TICK_US (250 * CLOCK_MS_US)
 #define ORPHANS_US (30 * CLOCK_SECOND_US)
 #define PARTITIONS_US (3600 * CLOCK_SECOND_US)
 #define HOST_SIZE 256
@@ -562,6 +561,21 @@ keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
 
 /* ---- what next ---- */
 
+/* Until the next heartbeat or look at the others; the rest is in no hurry. */
+static void
+sleep_until_due(struct keeper *k, uint64_t now_us)
+{
+	uint64_t beat_us = k->beat_us + k->flusher->config.heartbeat_us;
+	uint64_t look_us = k->look_us + LOOK_US;
+	uint64_t due_us = beat_us < look_us ? beat_us : look_us;
+	uint64_t wait = due_us > now_us ? due_us - now_us : 0;
+	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
+		              .tv_usec = (suseconds_t)(wait %
+		                                       CLOCK_SECOND_US) };
+
+	event_add(k->tick, &tv);
+}
+
 static void
 keeper_step(struct keeper *k)
 {
@@ -591,7 +605,9 @@ keeper_step(struct keeper *k)
 	if (now - k->partitions_us >= PARTITIONS_US) {
 		k->partitions_us = now;
 		house_send(k, &sql_partitions);
+		return;
 	}
+	sleep_until_due(k, now);
 }
 
 static void
@@ -645,7 +661,6 @@ struct keeper *
 keeper_create(struct flusher *f)
 {
 	struct keeper *k = mem_zalloc(sizeof(*k));
-	struct timeval tick = { .tv_usec = TICK_US };
 	struct db_options options = { .conninfo = f->config.database,
 		                      .application_name = "rappel keeper",
 		                      .setup = sql_setup,
@@ -659,9 +674,8 @@ keeper_create(struct flusher *f)
 	if (gethostname(k->host, sizeof(k->host) - 1) < 0)
 		k->host[0] = '\0';
 	read_boot_id(k);
-	k->tick = event_new(f->base, -1, EV_PERSIST, tick_cb, k);
+	k->tick = event_new(f->base, -1, 0, tick_cb, k);
 	ASSERT(k->tick != NULL);
-	event_add(k->tick, &tick);
 	k->db = db_create(f->base, &options, &keeper_ops, k);
 	return k;
 }

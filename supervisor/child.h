@@ -55,6 +55,7 @@ struct child {
 	bool worked;            /* was READY; a flusher: reached its database */
 	bool announced;         /* a worker the present flusher knows of */
 	bool paused;            /* its socket is not read: back-pressure */
+	uint64_t dispatched;    /* items that were passed on to this life */
 	int status;             /* as waitpid() gave it, once pid is 0 */
 	bool wanted_dead;       /* we ended it, so its death is no failure */
 	char kill_reason[128];  /* why we killed it, or "" */

@@ -108,14 +108,20 @@ static void
 pack_processes(struct buf *b, const struct supervisor *s)
 {
 	uint32_t workers = s->config.workers;
-	uint32_t fixed = s->dev != NULL ? 3 : 1;
+	uint32_t fixed = 1;
 	struct buf one = BUF_EMPTY;
 	uint32_t shown = 0;
 
 	pack_process(&one, &s->flusher);
-	if (s->dev != NULL) {
+	/* What --dev starts is shown once there has been one; a helper only
+	 * while it works. */
+	if (s->postgres.spawn > 0) {
 		pack_process(&one, &s->postgres);
+		fixed++;
+	}
+	if (child_alive(&s->helper)) {
 		pack_process(&one, &s->helper);
+		fixed++;
 	}
 	while (shown < workers && one.len < REPLY_BYTES_MAX - PROCESS_BYTES_MAX)
 		pack_process(&one, &s->workers[shown++]);

@@ -48,7 +48,11 @@ route_gone(struct child *worker, const char *reason)
 	value_pack_map(&payload, 1);
 	value_pack_text(&payload, "reason");
 	value_pack_text(&payload, reason);
-	route_to_flusher(worker->supervisor, FRAME_GONE, worker, 0,
+	/* Whatever is behind these never left us: nobody began it. */
+	route_to_flusher(worker->supervisor, FRAME_GONE, worker,
+	                 worker->dispatched < UINT32_MAX
+	                     ? (uint32_t)worker->dispatched
+	                     : UINT32_MAX,
 	                 buf_slice(&payload));
 	buf_fini(&payload);
 }
@@ -165,6 +169,7 @@ route_dispatch(struct supervisor *s, const struct frame *f)
 		frame_add(link_out(w->link), FRAME_DISPATCH, f->slot, f->spawn,
 		          f->count, f->payload);
 		link_send(w->link);
+		w->dispatched += f->count;
 		return;
 	}
 	frame_add(link_out(s->flusher.link), FRAME_UNDELIVERABLE, f->slot,

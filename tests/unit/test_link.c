@@ -1,6 +1,8 @@
 /* Tests of common/link.h over socket pairs, with one loop for both ends. */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -451,10 +453,17 @@ START_TEST (pause_bounds_memory) {
 		total += 10;
 	}
 	for (uint32_t i = 1; i <= total; i++) {
+		int queued = 0;
+
 		w.a.act_at = i;
 		link_resume(w.a.link);
 		event_base_loop(w.base, EVLOOP_NONBLOCK);
 		ck_assert_uint_eq(w.a.frames, i);
+		/* One read takes 16 KiB at first and 256 KiB at most; the rest
+		 * stays in the socket until that is delivered. */
+		ck_assert_int_eq(ioctl(w.fd, SIOCOUTQ, &queued), 0);
+		if (i <= 819 && total > 4000)
+			ck_assert_int_gt(queued, 0);
 		if (i % 10 == 0) {
 			struct buf more = BUF_EMPTY;
 

@@ -23,8 +23,8 @@ START_TEST (arena_gives) {
 			if (last_size > 0)
 				memset(last, 0x55, last_size);
 			memset(p, 0xaa, size);
-			for (size_t n = 0; n < last_size; n++)
-				ck_assert_uint_eq(last[n], 0x55);
+			ck_assert(last_size == 0 ||
+				  all_are(last, 0x55, last_size));
 			last = p;
 			last_size = size;
 		}
@@ -35,8 +35,7 @@ START_TEST (arena_gives) {
 	for (int i = 0; i < 100; i++) {
 		uint8_t *p = arena_zalloc(a, 100);
 
-		for (int n = 0; n < 100; n++)
-			ck_assert_uint_eq(p[n], 0);
+		ck_assert(all_are(p, 0, 100));
 		memset(p, 0xff, 100);
 	}
 	arena_destroy(&a);
