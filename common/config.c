@@ -637,8 +637,11 @@ level_name(enum log_level level)
 static void
 print_text(const char *text, FILE *to)
 {
-	bool plain = *text != '"' && *text != '\'' && *text != '#' &&
-		     strstr(text, " #") == NULL;
+	size_t len = strlen(text);
+	bool plain = len > 0 && strchr("\"'", text[0]) == NULL &&
+		     strchr(text, '#') == NULL &&
+		     !isspace((unsigned char)text[0]) &&
+		     !isspace((unsigned char)text[len - 1]);
 	char quote = strchr(text, '"') == NULL ? '"' : '\'';
 
 	if (plain)

@@ -22,7 +22,7 @@ say_errors(const char *path, const struct definition_report *report)
 		buf_add_text(&place, ": ");
 		if (e->state[0] != '\0')
 			buf_printf(&place, "state \"%s\"%s", e->state,
-			           e->field[0] != '\0' ? ", " : ": ");
+				   e->field[0] != '\0' ? ", " : ": ");
 		if (e->field[0] != '\0')
 			buf_printf(&place, "field \"%s\": ", e->field);
 		complain("%s%s", buf_text(&place), e->message);
@@ -66,13 +66,12 @@ print_errors(const struct definition_report *report)
 
 int
 asl_file_load(const struct ctl *c, const char *path, struct definition **out,
-              struct buf *text_out)
+	      struct buf *text_out)
 {
 	struct definition_report *report = mem_zalloc(sizeof(*report));
 	struct definition *d = NULL;
 	struct buf text = BUF_EMPTY;
-	int rc = file_read(path, DEFINITION_BYTES_MAX, "the definition",
-	                   &text);
+	int rc = file_read(path, DEFINITION_BYTES_MAX, "the definition", &text);
 
 	if (rc != CTL_OK)
 		goto out;

@@ -13,6 +13,6 @@
  * on stdout; exit code 1. text_out may be NULL; the caller releases both.
  */
 int asl_file_load(const struct ctl *c, const char *path,
-                  struct definition **out, struct buf *text_out) MUST_CHECK;
+		  struct definition **out, struct buf *text_out) MUST_CHECK;
 
 #endif

@@ -23,8 +23,7 @@ fail(struct mock_answer *out, struct slice error, struct slice cause)
 
 /* The number under key times unit, in microseconds. */
 static bool
-duration_field(struct slice input, struct slice key, double unit,
-               uint64_t *out)
+duration_field(struct slice input, struct slice key, double unit, uint64_t *out)
 {
 	struct slice v;
 	struct item item;
@@ -55,8 +54,8 @@ answer_sleep(struct slice input, struct mock_answer *out, uint64_t *us)
 	else
 		fail(out, SLICE_LITERAL("Rappel.InputInvalid"),
 		     SLICE_LITERAL("sleep needs {\"seconds\": number} or "
-		                   "{\"ms\": number}, not negative and at "
-		                   "most a year"));
+				   "{\"ms\": number}, not negative and at "
+				   "most a year"));
 }
 
 static void
@@ -74,7 +73,7 @@ answer_fail(struct slice input, struct mock_answer *out)
 		    item.bytes.len > ERROR_BYTES_MAX) {
 			fail(out, SLICE_LITERAL("Rappel.InputInvalid"),
 			     SLICE_LITERAL("fail: \"error\" must be a string "
-			                   "of 1 to 128 bytes"));
+					   "of 1 to 128 bytes"));
 			return;
 		}
 		out->error = item.bytes;
@@ -87,8 +86,8 @@ answer_fail(struct slice input, struct mock_answer *out)
 }
 
 bool
-builtin_answer(struct slice action, struct slice input,
-               struct mock_answer *out, uint64_t *delay_us_out)
+builtin_answer(struct slice action, struct slice input, struct mock_answer *out,
+	       uint64_t *delay_us_out)
 {
 	struct mock_answer answer = { .failed = false };
 

@@ -14,6 +14,6 @@
  * The answer borrows from input.
  */
 bool builtin_answer(struct slice action, struct slice input,
-                    struct mock_answer *out, uint64_t *delay_us_out);
+		    struct mock_answer *out, uint64_t *delay_us_out);
 
 #endif

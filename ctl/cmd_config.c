@@ -23,7 +23,7 @@ show_json(const struct target *t)
 	if (t->conninfo != NULL)
 		conninfo_mask(t->conninfo, &masked);
 	json_out_text(&j, "database",
-	              t->conninfo != NULL ? buf_text(&masked) : NULL);
+		      t->conninfo != NULL ? buf_text(&masked) : NULL);
 	json_out_text(&j, "database_origin", t->conninfo_origin);
 	json_out_close(&j, '}');
 	out_json(&j);
@@ -42,10 +42,9 @@ cmd_config_show(struct ctl *c)
 	if (out_is_json(c)) {
 		show_json(&t);
 	} else {
-		printf("# file: %s\n", t.config_file != NULL ? t.config_file
-		                                             : "none");
-		printf("# directory from %s, database from %s\n",
-		       t.dir_origin,
+		printf("# file: %s\n",
+		       t.config_file != NULL ? t.config_file : "none");
+		printf("# directory from %s, database from %s\n", t.dir_origin,
 		       t.conninfo != NULL ? t.conninfo_origin : "nowhere");
 		config_print(&config, stdout);
 	}
@@ -67,7 +66,7 @@ cmd_config_check(struct ctl *c)
 		note(c, "%s is good", t.config_file);
 	else
 		note(c, "there is no configuration file; the built-in values "
-		     "and the environment are good");
+			"and the environment are good");
 	if (t.conninfo == NULL)
 		note(c, "no database is configured");
 	config_fini(&config);

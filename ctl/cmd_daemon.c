@@ -32,7 +32,7 @@ key_text(struct slice key, size_t cut, const char *more)
 	static char text[128];
 
 	snprintf(text, sizeof(text), "%.*s%s", (int)(key.len - cut),
-	         (const char *)key.data, more);
+		 (const char *)key.data, more);
 	return text;
 }
 
@@ -176,12 +176,12 @@ since_text(struct slice v, struct buf *b)
 static void
 show_processes(const struct ctl *c, struct slice list)
 {
-	static const char *const headings[] = { "PROCESS", "SLOT", "SPAWN",
-		                                "PID", "PHASE", "FOR",
-		                                "RESTARTS", "LAST EXIT" };
-	static const char *const keys[] = { "kind", "slot", "spawn", "pid",
-		                            "phase", "since_us", "restarts",
-		                            "last_exit" };
+	static const char *const headings[] = { "PROCESS",  "SLOT",     "SPAWN",
+						"PID",      "PHASE",    "FOR",
+						"RESTARTS", "LAST EXIT" };
+	static const char *const keys[] = { "kind",     "slot",     "spawn",
+					    "pid",      "phase",    "since_us",
+					    "restarts", "last_exit" };
 	struct table *t = table_create(8);
 	uint32_t count = value_count(list);
 
@@ -197,8 +197,9 @@ show_processes(const struct ctl *c, struct slice list)
 			struct item item = value_item(v);
 
 			if (k == 5 && item.type == VALUE_INT) {
-				duration_text((double)(clock_wall_us() -
-				                       item.i) / 1e6, since);
+				duration_text(
+				    (double)(clock_wall_us() - item.i) / 1e6,
+				    since);
 				buf_add_text(&text, since);
 			} else {
 				scalar_text(v, &text);
@@ -215,7 +216,7 @@ show_processes(const struct ctl *c, struct slice list)
 /* Whatever the map holds, a line each; deeper maps as "a.b". */
 static void
 show_map(const struct ctl *c, struct table *t, const char *prefix,
-         struct slice map)
+	 struct slice map)
 {
 	struct cursor at = cursor_of(map);
 	uint32_t pairs = cursor_next(&at).count;
@@ -261,7 +262,7 @@ show_map(const struct ctl *c, struct table *t, const char *prefix,
 		}
 		table_add(t, buf_text(&name));
 		table_add(t, buf_text(&text));
-next:
+	next:
 		buf_fini(&name);
 		buf_fini(&text);
 	}
@@ -382,13 +383,12 @@ cmd_stop(struct ctl *c)
 	if (rc != CTL_OK)
 		goto out;
 	detail(c, "the daemon in %s is stopping", control_dir(k));
-	rc = control_wait_gone(k, timeout_us == 0
-	                              ? UINT64_MAX
-	                              : clock_mono_us() + timeout_us);
+	rc = control_wait_gone(
+	    k, timeout_us == 0 ? UINT64_MAX : clock_mono_us() + timeout_us);
 	if (rc != CTL_OK) {
 		complain("%s: the daemon in %s is still stopping",
-		         rc == CTL_TIMEOUT ? "timeout" : "interrupted",
-		         control_dir(k));
+			 rc == CTL_TIMEOUT ? "timeout" : "interrupted",
+			 control_dir(k));
 		advise("Hurry it: rappelctl --dir %s stop --now",
 		       control_dir(k));
 	} else if (out_is_json(c)) {

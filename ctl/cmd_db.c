@@ -30,14 +30,16 @@ static int
 check_encoding(struct pg *pg)
 {
 	PGresult *rows;
-	int rc = pg_query(pg, "SELECT current_setting('server_encoding'), "
-	                  "current_database()", 0, NULL, &rows);
+	int rc = pg_query(pg,
+			  "SELECT current_setting('server_encoding'), "
+			  "current_database()",
+			  0, NULL, &rows);
 
 	if (rc != CTL_OK)
 		return rc;
 	if (strcmp(PQgetvalue(rows, 0, 0), "UTF8") != 0) {
 		complain("database \"%s\" has encoding %s; rappel needs UTF8",
-		         PQgetvalue(rows, 0, 1), PQgetvalue(rows, 0, 0));
+			 PQgetvalue(rows, 0, 1), PQgetvalue(rows, 0, 0));
 		advise("Make one: createdb -E UTF8 -T template0 NAME");
 		rc = CTL_CONFIG;
 	}
@@ -56,23 +58,25 @@ check_migratable(struct pg *pg, int version)
 
 	if (version > SCHEMA_VERSION) {
 		complain("the schema has version %d, newer than the %d that "
-		         "this rappelctl knows; nothing was changed",
-		         version, SCHEMA_VERSION);
+			 "this rappelctl knows; nothing was changed",
+			 version, SCHEMA_VERSION);
 		advise("Use the rappelctl that belongs to it.");
 		return CTL_CONFIG;
 	}
 	if (version > 0)
 		return CTL_OK;
 	/* Another may have made ours since the version was read. */
-	rc = pg_query(pg, "SELECT 1 FROM pg_catalog.pg_namespace n "
-	              "WHERE n.nspname = 'rappel' AND NOT EXISTS ("
-	              "SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace "
-	              "= n.oid AND c.relname = 'migrations')", 0, NULL, &rows);
+	rc = pg_query(pg,
+		      "SELECT 1 FROM pg_catalog.pg_namespace n "
+		      "WHERE n.nspname = 'rappel' AND NOT EXISTS ("
+		      "SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace "
+		      "= n.oid AND c.relname = 'migrations')",
+		      0, NULL, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	if (PQntuples(rows) > 0) {
 		complain("there is a schema \"rappel\" that is not rappel's: "
-		         "it has no table migrations; nothing was changed");
+			 "it has no table migrations; nothing was changed");
 		advise("Use another database, or rename that schema.");
 		rc = CTL_REFUSED;
 	}
@@ -87,14 +91,14 @@ check_migratable(struct pg *pg, int version)
  */
 static int
 migrate_one(struct pg *pg, const struct schema_migration **applied_out,
-            bool *done_out)
+	    bool *done_out)
 {
 	int version;
 	int rc;
 
 	rc = pg_script(pg, "BEGIN; SET LOCAL statement_timeout = 0;"
-	               "SELECT pg_advisory_xact_lock("
-	               "hashtextextended('rappel migrate', 0))");
+			   "SELECT pg_advisory_xact_lock("
+			   "hashtextextended('rappel migrate', 0))");
 	if (rc == CTL_OK)
 		rc = pg_schema_version(pg, &version);
 	if (rc == CTL_OK)
@@ -127,7 +131,7 @@ print_migrations(const struct ctl *c, int from, int to, bool dry_run)
 		for (int n = from; n < to; n++) {
 			json_out_open(&j, NULL, '{');
 			json_out_int(&j, "version",
-			             schema_migrations[n].version);
+				     schema_migrations[n].version);
 			json_out_text(&j, "name", schema_migrations[n].name);
 			json_out_close(&j, '}');
 		}
@@ -227,10 +231,10 @@ cmd_db_version(struct ctl *c)
 	}
 	if (strcmp(state, "ok") == 0)
 		return CTL_OK;
-	complain("the schema is %s: version %d, this rappelctl knows %d",
-	         state, version, SCHEMA_VERSION);
+	complain("the schema is %s: version %d, this rappelctl knows %d", state,
+		 version, SCHEMA_VERSION);
 	advise("%s", version < SCHEMA_VERSION ? "Run: rappelctl db migrate"
-	                                      : "Install the newer rappel.");
+					      : "Install the newer rappel.");
 	return CTL_CONFIG;
 }
 
@@ -245,18 +249,19 @@ cmd_db_adopt(struct ctl *c)
 	if (rc != CTL_OK)
 		return rc;
 	rc = pg_query(pg,
-	              "WITH here AS (SELECT system_identifier::text AS id "
-	              "FROM pg_catalog.pg_control_system()), "
-	              "old AS (SELECT system_identifier AS id "
-	              "FROM rappel.home), "
-	              "done AS (UPDATE rappel.home h SET "
-	              "system_identifier = here.id, adopted_at = now() "
-	              "FROM here WHERE h.system_identifier <> here.id "
-	              "RETURNING 1) "
-	              "SELECT old.id, here.id, EXISTS (SELECT FROM done), "
-	              "(SELECT count(*) FROM rappel.workflow_instances WHERE "
-	              "status IN ('queued', 'waiting', 'running')) "
-	              "FROM old, here", 0, NULL, &rows);
+		      "WITH here AS (SELECT system_identifier::text AS id "
+		      "FROM pg_catalog.pg_control_system()), "
+		      "old AS (SELECT system_identifier AS id "
+		      "FROM rappel.home), "
+		      "done AS (UPDATE rappel.home h SET "
+		      "system_identifier = here.id, adopted_at = now() "
+		      "FROM here WHERE h.system_identifier <> here.id "
+		      "RETURNING 1) "
+		      "SELECT old.id, here.id, EXISTS (SELECT FROM done), "
+		      "(SELECT count(*) FROM rappel.workflow_instances WHERE "
+		      "status IN ('queued', 'waiting', 'running')) "
+		      "FROM old, here",
+		      0, NULL, &rows);
 	if (rc != CTL_OK)
 		goto out;
 	if (PQntuples(rows) != 1) {
@@ -270,18 +275,21 @@ cmd_db_adopt(struct ctl *c)
 
 		json_out_open(&j, NULL, '{');
 		json_out_bool(&j, "changed", changed);
-		json_out_text(&j, "system_identifier",
-		              PQgetvalue(rows, 0, 1));
+		json_out_text(&j, "system_identifier", PQgetvalue(rows, 0, 1));
 		json_out_text(&j, "system_identifier_before",
-		              PQgetvalue(rows, 0, 0));
+			      PQgetvalue(rows, 0, 0));
 		json_out_raw(&j, "runs_not_ended", PQgetvalue(rows, 0, 3));
 		json_out_close(&j, '}');
 		out_json(&j);
 	} else if (changed) {
-		note(c, "this server (%s) is now the home of the database; it "
-		     "was %s", PQgetvalue(rows, 0, 1), PQgetvalue(rows, 0, 0));
-		note(c, "%s runs that have not ended go on here as soon as a "
-		     "daemon runs", PQgetvalue(rows, 0, 3));
+		note(c,
+		     "this server (%s) is now the home of the database; it "
+		     "was %s",
+		     PQgetvalue(rows, 0, 1), PQgetvalue(rows, 0, 0));
+		note(c,
+		     "%s runs that have not ended go on here as soon as a "
+		     "daemon runs",
+		     PQgetvalue(rows, 0, 3));
 	} else {
 		note(c, "this server (%s) is the database's home already",
 		     PQgetvalue(rows, 0, 1));

@@ -53,12 +53,11 @@ load_mocks(const struct ctl *c, const char *workflow, struct mocks **out)
 	rc = file_read(path, MOCKS_BYTES_MAX, "the mocks", &text);
 	if (rc == CTL_OK) {
 		*out = mocks_parse(buf_text(&text), text.len,
-		                   option(c, OPTION_TEST_CASE), workflow,
-		                   &err);
+				   option(c, OPTION_TEST_CASE), workflow, &err);
 		if (*out == NULL) {
 			if (err.line != 0)
 				complain("%s:%u: %s", path, err.line,
-				         err.message);
+					 err.message);
 			else
 				complain("%s: %s", path, err.message);
 			rc = CTL_FAILED;
@@ -107,7 +106,7 @@ print_json(const struct exec *x, const struct definition *d)
 	for (uint32_t n = 0; n < count; n++) {
 		json_out_open(&j, NULL, '{');
 		json_out_slice(&j, "state",
-		               definition_state_name(d, tasks[n].state_no));
+			       definition_state_name(d, tasks[n].state_no));
 		json_out_value(&j, "input", tasks[n].input->s);
 		json_out_int(&j, "attempt", tasks[n].attempt);
 		json_out_close(&j, '}');
@@ -128,9 +127,9 @@ print_plain(const struct exec *x)
 		return;
 	}
 	complain("%s%s%.*s%s%.*s", status_text(end.status),
-	         end.error.len > 0 ? ": " : "", (int)end.error.len,
-	         (const char *)end.error.data, end.cause.len > 0 ? ": " : "",
-	         (int)end.cause.len, (const char *)end.cause.data);
+		 end.error.len > 0 ? ": " : "", (int)end.error.len,
+		 (const char *)end.error.data, end.cause.len > 0 ? ": " : "",
+		 (int)end.cause.len, (const char *)end.cause.data);
 }
 
 /* What went wrong around the workflow, not in it. */
@@ -189,9 +188,8 @@ cmd_exec(struct ctl *c)
 {
 	struct exec_options options = { .is_fast = given(c, OPTION_FAST) };
 	struct buf text = BUF_EMPTY, input = BUF_EMPTY;
-	char *name = given(c, OPTION_NAME)
-	                 ? mem_strdup(option(c, OPTION_NAME))
-	                 : workflow_name_of(c->words[0]);
+	char *name = given(c, OPTION_NAME) ? mem_strdup(option(c, OPTION_NAME))
+					   : workflow_name_of(c->words[0]);
 	int rc = asl_file_load(c, c->words[0], &options.definition, NULL);
 
 	if (rc == CTL_OK)
@@ -202,8 +200,8 @@ cmd_exec(struct ctl *c)
 		options.workflow = name;
 		options.input = buf_slice(&input);
 		if (given(c, OPTION_MOCK_PROGRAM))
-			options.program = mock_program_create(
-			    option(c, OPTION_MOCK_PROGRAM));
+			options.program =
+			    mock_program_create(option(c, OPTION_MOCK_PROGRAM));
 		interrupt_watch();
 		rc = run(c, &options);
 	}

@@ -30,7 +30,7 @@
  */
 static int
 option_time(const struct ctl *c, enum option o, int sign,
-            char text[TIMESTAMP_TEXT_SIZE], const char **out)
+	    char text[TIMESTAMP_TEXT_SIZE], const char **out)
 {
 	const char *typed = option(c, o);
 	uint64_t us;
@@ -43,12 +43,13 @@ option_time(const struct ctl *c, enum option o, int sign,
 		at_us = clock_wall_us() + sign * (int64_t)us;
 		timestamp_text(at_us, text);
 	} else if (timestamp_parse(slice_of(typed), &at_us) == 0 &&
-	           strlen(typed) < TIMESTAMP_TEXT_SIZE) {
+		   strlen(typed) < TIMESTAMP_TEXT_SIZE) {
 		/* As it was typed: with all its digits. */
 		memcpy(text, typed, strlen(typed) + 1);
 	} else {
 		complain("%s %s: expected a time like 2026-01-14T12:00:00Z "
-		         "or a duration like 10min", option_spelling(o), typed);
+			 "or a duration like 10min",
+			 option_spelling(o), typed);
 		return CTL_USAGE;
 	}
 	*out = text;
@@ -66,22 +67,24 @@ static const struct column started_columns[] = {
 	{ "due_at", "Due", COLUMN_TIME },
 };
 
+/* clang-format off */
+#define STARTED_SQL \
+	"SELECT id, workflow, version, status, " SQL_TIME("created_at") ", " \
+	SQL_TIME("due_at") " FROM rappel.instances WHERE id = $1::uuid"
+/* clang-format on */
+
 /* What was started, complete: with --json. */
 static int
 show_started(const struct ctl *c, struct pg *pg, const char *id)
 {
 	const char *params[1] = { id };
 	PGresult *rows;
-	int rc = pg_query(pg, "SELECT id, workflow, version, status, "
-	                  SQL_TIME("created_at") ", " SQL_TIME("due_at")
-	                  " FROM rappel.instances WHERE id = $1::uuid", 1,
-	                  params, &rows);
+	int rc = pg_query(pg, STARTED_SQL, 1, params, &rows);
 
 	if (rc != CTL_OK)
 		return rc;
 	if (PQntuples(rows) > 0)
-		out_record(c, rows, 0, started_columns,
-		           COUNT(started_columns));
+		out_record(c, rows, 0, started_columns, COUNT(started_columns));
 	PQclear(rows);
 	return CTL_OK;
 }
@@ -91,9 +94,11 @@ start(const struct ctl *c, struct pg *pg, const char *const params[7],
       char id[UUID_TEXT_SIZE])
 {
 	PGresult *rows;
-	int rc = pg_query_quietly(pg, "SELECT rappel.start_workflow($1, "
-	                          "$2::json, $3, $4::int, $5::timestamptz, "
-	                          "$6, $7::int)", 7, params, &rows);
+	int rc = pg_query_quietly(pg,
+				  "SELECT rappel.start_workflow($1, "
+				  "$2::json, $3, $4::int, $5::timestamptz, "
+				  "$6, $7::int)",
+				  7, params, &rows);
 
 	if (rc != CTL_OK) {
 		pg_complain(pg, rc);
@@ -116,9 +121,9 @@ cmd_run_start(struct ctl *c)
 	uint64_t timeout_us = 0;
 	struct buf input = BUF_EMPTY;
 	struct pg *pg = NULL;
-	const char *params[7] = { c->words[0], NULL, option(c, OPTION_KEY),
-		                  priority_text, NULL,
-		                  option(c, OPTION_NAME), NULL };
+	const char *params[7] = { c->words[0],   NULL, option(c, OPTION_KEY),
+				  priority_text, NULL, option(c, OPTION_NAME),
+				  NULL };
 	int rc = option_number(c, OPTION_PRIORITY, -32767, 32767, &priority);
 
 	if (rc == CTL_OK)
@@ -162,8 +167,8 @@ out:
 /* ---- list ---- */
 
 static const char *const statuses[] = { "queued",    "waiting", "running",
-	                                "succeeded", "failed",  "timed_out",
-	                                "cancelled", "blocked" };
+					"succeeded", "failed",  "timed_out",
+					"cancelled", "blocked" };
 
 static const struct column list_columns[] = {
 	{ "id", "RUN", COLUMN_TEXT },
@@ -183,6 +188,7 @@ static const struct column list_columns[] = {
 	{ NULL, "NOTE", COLUMN_TEXT }, /* of the two before, for people */
 };
 
+/* clang-format off */
 #define LIST_SQL \
 	"SELECT id, workflow, version, status, priority, name, " \
 	SQL_TIME("created_at") ", " SQL_TIME("started_at") ", " \
@@ -195,6 +201,7 @@ static const struct column list_columns[] = {
 	"AND ($3::timestamptz IS NULL " \
 	"OR id >= rappel.uuid7_floor($3::timestamptz)) " \
 	"ORDER BY id DESC LIMIT $4::bigint"
+/* clang-format on */
 
 /* "failed,timed_out" as a text[] literal; complains about other words. */
 static int
@@ -214,9 +221,9 @@ status_filter(const char *typed, struct buf *out)
 			    nearest_name(word, statuses, COUNT(statuses));
 
 			complain("--status %s: no such status%s%s%s", word,
-			         near != NULL ? "; did you mean " : "",
-			         near != NULL ? near : "",
-			         near != NULL ? "?" : "");
+				 near != NULL ? "; did you mean " : "",
+				 near != NULL ? near : "",
+				 near != NULL ? "?" : "");
 			advise("There are queued, waiting, running, "
 			       "succeeded, failed, timed_out, cancelled and "
 			       "blocked.");
@@ -240,8 +247,10 @@ check_workflow(struct pg *pg, const char *name)
 
 	if (name == NULL)
 		return CTL_OK;
-	rc = pg_query(pg, "SELECT 1 FROM rappel.workflows "
-	              "WHERE workflow = $1", 1, params, &rows);
+	rc = pg_query(pg,
+		      "SELECT 1 FROM rappel.workflows "
+		      "WHERE workflow = $1",
+		      1, params, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	if (PQntuples(rows) == 0) {
@@ -258,7 +267,7 @@ cmd_run_list(struct ctl *c)
 {
 	char since[TIMESTAMP_TEXT_SIZE], limit_text[24];
 	const char *params[4] = { NULL, option(c, OPTION_WORKFLOW), NULL,
-		                  NULL };
+				  NULL };
 	struct buf filter = BUF_EMPTY;
 	struct pg *pg = NULL;
 	PGresult *rows;
@@ -289,8 +298,10 @@ cmd_run_list(struct ctl *c)
 		count = (int)limit;
 	out_rows(c, rows, 0, count, list_columns, COUNT(list_columns));
 	if (count == 0)
-		note(c, "no runs%s", params[0] != NULL || params[1] != NULL ||
-		     params[2] != NULL ? " that match" : "");
+		note(c, "no runs%s",
+		     params[0] != NULL || params[1] != NULL || params[2] != NULL
+			 ? " that match"
+			 : "");
 	else if (count < PQntuples(rows))
 		note(c, "there are more: --limit 0 shows all");
 	PQclear(rows);
@@ -344,6 +355,7 @@ enum {
 };
 
 /* Events are counted by their first number, as engine/event.h has them. */
+/* clang-format off */
 #define SHOW_SQL \
 	"SELECT i.id, v.workflow, v.version, i.status, i.reason, i.name, " \
 	"i.priority, " SQL_TIME("rappel.uuid7_time(i.id)") ", " \
@@ -371,6 +383,7 @@ enum {
 	"FROM rappel.action_log l, json_array_elements(l.entries) e " \
 	"WHERE l.instance_id = i.id) j ON true " \
 	"WHERE i.id = $1::uuid"
+/* clang-format on */
 
 /* Why a run does not go on, as far as the tables tell. */
 static void
@@ -388,7 +401,8 @@ say_why(const PGresult *rows)
 	} else if (running && silent_s > 10) {
 		duration_text(silent_s, text);
 		advise("Its pool has been silent for %s; another one takes "
-		       "over.", text);
+		       "over.",
+		       text);
 	} else if (strcmp(status, "queued") == 0) {
 		if (strcmp(PQgetvalue(rows, 0, SHOW_POOLS), "0") == 0)
 			advise("No pool is there to run it: start rappeld.");
@@ -414,7 +428,7 @@ show_value(const struct ctl *c, const char *label, const char *json)
 	while (((unsigned char)json[len] & 0xc0) == 0x80)
 		len--;
 	out_field(c, label, "%.*s… (%zu bytes; --json shows all)", (int)len,
-	          json, strlen(json));
+		  json, strlen(json));
 }
 
 int
@@ -442,7 +456,7 @@ cmd_run_show(struct ctl *c)
 			show_value(c, "Input", PQgetvalue(rows, 0, SHOW_INPUT));
 			if (!PQgetisnull(rows, 0, SHOW_OUTPUT))
 				show_value(c, "Output",
-				           PQgetvalue(rows, 0, SHOW_OUTPUT));
+					   PQgetvalue(rows, 0, SHOW_OUTPUT));
 			if (!c->quiet)
 				say_why(rows);
 		}
@@ -471,6 +485,15 @@ static const struct column history_columns[] = {
 	{ NULL, "RESULT", COLUMN_TEXT }, /* of the three before, for people */
 };
 
+/* clang-format off */
+#define HISTORY_SQL \
+	"SELECT seq, " SQL_TIME("at") ", event, state, index, action, " \
+	"attempt, worker, extract(epoch FROM run), result, error, cause, " \
+	"coalesce(result::text, " \
+	"concat_ws(': ', error, nullif(cause, ''))) " \
+	"FROM rappel.history WHERE instance_id = $1::uuid ORDER BY seq"
+/* clang-format on */
+
 int
 cmd_run_history(struct ctl *c)
 {
@@ -484,16 +507,10 @@ cmd_run_history(struct ctl *c)
 		return rc;
 	rc = pg_find_instance(pg, c->words[0], id);
 	if (rc == CTL_OK)
-		rc = pg_query(pg, "SELECT seq, " SQL_TIME("at") ", event, "
-		              "state, index, action, attempt, worker, "
-		              "extract(epoch FROM run), result, error, cause, "
-		              "coalesce(result::text, "
-		              "concat_ws(': ', error, nullif(cause, ''))) "
-		              "FROM rappel.history WHERE instance_id = "
-		              "$1::uuid ORDER BY seq", 1, params, &rows);
+		rc = pg_query(pg, HISTORY_SQL, 1, params, &rows);
 	if (rc == CTL_OK) {
 		out_rows(c, rows, 0, PQntuples(rows), history_columns,
-		         COUNT(history_columns));
+			 COUNT(history_columns));
 		if (PQntuples(rows) == 0)
 			note(c, "nothing is in the journal of run %s yet", id);
 		PQclear(rows);
@@ -541,7 +558,7 @@ print_cancelled(const struct ctl *c, struct json_out *j, const char *id)
 
 static int
 cancel_one(const struct ctl *c, struct pg *pg, const char *typed,
-           struct json_out *j)
+	   struct json_out *j)
 {
 	char id[UUID_TEXT_SIZE];
 	const char *params[2] = { id, option(c, OPTION_CAUSE) };
@@ -551,7 +568,7 @@ cancel_one(const struct ctl *c, struct pg *pg, const char *typed,
 
 	if (rc == CTL_OK)
 		rc = pg_query(pg, "SELECT rappel.cancel_workflow($1::uuid, $2)",
-		              2, params, &rows);
+			      2, params, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	asked = PQgetvalue(rows, 0, 0)[0] == 't';
@@ -568,7 +585,7 @@ cancel_one(const struct ctl *c, struct pg *pg, const char *typed,
 /* The ids typed, or with "-" the lines of stdin, which lie in *text. */
 static int
 collect_ids(const struct ctl *c, struct buf *text, const char ***ids_out,
-            uint32_t *count_out)
+	    uint32_t *count_out)
 {
 	const char **ids = NULL;
 	uint32_t count = 0, cap = 0;
@@ -631,8 +648,7 @@ cmd_run_cancel(struct ctl *c)
 		json_out_close(&j, ']');
 	if (c->format == FORMAT_JSON && j.text.len > 0)
 		out_json(&j);
-	rc = first_failure != CTL_OK && done > 0 ? CTL_PARTIAL
-	                                         : first_failure;
+	rc = first_failure != CTL_OK && done > 0 ? CTL_PARTIAL : first_failure;
 out:
 	json_out_fini(&j);
 	pg_close(&pg);

@@ -16,7 +16,7 @@ static bool
 name_is_good(const char *name)
 {
 	size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	                          "abcdefghijklmnopqrstuvwxyz0123456789_.:-");
+				  "abcdefghijklmnopqrstuvwxyz0123456789_.:-");
 
 	return len > 0 && len <= 128 && name[len] == '\0';
 }
@@ -37,8 +37,7 @@ warn_unserved(const struct ctl *c, const struct definition *d)
 	if (control_ask_quietly(c, "status", 2 * CLOCK_SECOND_US, &reply) !=
 	    CTL_OK)
 		return;
-	if (!value_get(buf_slice(&reply), SLICE_LITERAL("flusher"),
-	               &flusher) ||
+	if (!value_get(buf_slice(&reply), SLICE_LITERAL("flusher"), &flusher) ||
 	    value_type(flusher) != VALUE_MAP ||
 	    !value_get(flusher, SLICE_LITERAL("actions"), &actions) ||
 	    value_type(actions) != VALUE_ARRAY)
@@ -57,12 +56,13 @@ warn_unserved(const struct ctl *c, const struct definition *d)
 				continue;
 			item = value_item(v);
 			served = item.type == VALUE_STR &&
-			         item.bytes.len == wanted.len &&
-			         memcmp(item.bytes.data, wanted.data,
-			                wanted.len) == 0;
+				 item.bytes.len == wanted.len &&
+				 memcmp(item.bytes.data, wanted.data,
+					wanted.len) == 0;
 		}
 		if (!served)
-			note(c, "warning: state \"%.*s\": no worker here "
+			note(c,
+			     "warning: state \"%.*s\": no worker here "
 			     "serves the action \"%.*s\"; it will wait for one",
 			     (int)name.len, (const char *)name.data,
 			     (int)wanted.len, (const char *)wanted.data);
@@ -74,21 +74,24 @@ out:
 /* The highest version before and after tells whether it is new. */
 static int
 register_text(struct pg *pg, const char *name, const char *text,
-              const char *states, int *version_out, bool *new_out)
+	      const char *states, int *version_out, bool *new_out)
 {
 	const char *params[3] = { name, text, states };
 	PGresult *rows;
 	int before;
-	int rc = pg_query(pg, "SELECT coalesce(max(version), 0) "
-	                  "FROM rappel.workflow_versions WHERE workflow = $1",
-	                  1, params, &rows);
+	int rc = pg_query(pg,
+			  "SELECT coalesce(max(version), 0) "
+			  "FROM rappel.workflow_versions WHERE workflow = $1",
+			  1, params, &rows);
 
 	if (rc != CTL_OK)
 		return rc;
 	before = atoi(PQgetvalue(rows, 0, 0));
 	PQclear(rows);
-	rc = pg_query(pg, "SELECT rappel.register_checked($1, $2::json, "
-	              "$3::text[])", 3, params, &rows);
+	rc = pg_query(pg,
+		      "SELECT rappel.register_checked($1, $2::json, "
+		      "$3::text[])",
+		      3, params, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	*version_out = atoi(PQgetvalue(rows, 0, 0));
@@ -114,10 +117,11 @@ cmd_workflow_register(struct ctl *c)
 		return CTL_USAGE;
 	}
 	name = given(c, OPTION_NAME) ? strdup(option(c, OPTION_NAME))
-	                             : workflow_name_of(path);
+				     : workflow_name_of(path);
 	if (!name_is_good(name)) {
 		complain("\"%s\" is no workflow name: 1 to 128 of letters, "
-		         "digits, _ . : -", name);
+			 "digits, _ . : -",
+			 name);
 		advise("Name it: rappelctl workflow register %s --name NAME",
 		       path);
 		free(name);
@@ -132,7 +136,7 @@ cmd_workflow_register(struct ctl *c)
 		pg_array_add(&states, definition_state_name(d, no));
 	pg_array_end(&states);
 	rc = register_text(pg, name, buf_text(&text), buf_text(&states),
-	                   &version, &is_new);
+			   &version, &is_new);
 	if (rc != CTL_OK)
 		goto out;
 	if (out_is_json(c)) {
@@ -149,8 +153,9 @@ cmd_workflow_register(struct ctl *c)
 		out_line("%s", name);
 	} else {
 		out_line("%s@%d", name, version);
-		note(c, "%s", is_new ? "registered; it is the current version"
-		                     : "unchanged; it is the current version");
+		note(c, "%s",
+		     is_new ? "registered; it is the current version"
+			    : "unchanged; it is the current version");
 	}
 	warn_unserved(c, d);
 out:
@@ -204,6 +209,16 @@ static const struct column list_columns[] = {
 	{ "created_at", "CREATED", COLUMN_TIME },
 };
 
+/* clang-format off */
+#define LIST_SQL \
+	"SELECT w.workflow, v.version, " \
+	"(SELECT count(*) FROM rappel.workflow_versions o " \
+	"WHERE o.workflow = w.workflow), cardinality(v.states), " \
+	SQL_TIME("v.created_at") " FROM rappel.workflows w " \
+	"JOIN rappel.workflow_versions v ON v.id = w.version_id " \
+	"ORDER BY w.workflow LIMIT $1::bigint"
+/* clang-format on */
+
 int
 cmd_workflow_list(struct ctl *c)
 {
@@ -218,25 +233,19 @@ cmd_workflow_list(struct ctl *c)
 		return rc;
 	if (limit > 0) {
 		snprintf(limit_text, sizeof(limit_text), "%lld",
-		         (long long)limit);
+			 (long long)limit);
 		params[0] = limit_text;
 	}
 	rc = pg_open(c, &pg);
 	if (rc != CTL_OK)
 		return rc;
-	rc = pg_query(pg, "SELECT w.workflow, v.version, "
-	              "(SELECT count(*) FROM rappel.workflow_versions o "
-	              "WHERE o.workflow = w.workflow), "
-	              "cardinality(v.states), " SQL_TIME("v.created_at")
-	              " FROM rappel.workflows w "
-	              "JOIN rappel.workflow_versions v ON v.id = w.version_id "
-	              "ORDER BY w.workflow LIMIT $1::bigint", 1, params, &rows);
+	rc = pg_query(pg, LIST_SQL, 1, params, &rows);
 	if (rc == CTL_OK) {
 		out_rows(c, rows, 0, PQntuples(rows), list_columns,
-		         sizeof(list_columns) / sizeof(list_columns[0]));
+			 sizeof(list_columns) / sizeof(list_columns[0]));
 		if (PQntuples(rows) == 0)
 			note(c, "no workflows; register one: rappelctl "
-			     "workflow register FILE");
+				"workflow register FILE");
 		PQclear(rows);
 	}
 	pg_close(&pg);
@@ -256,6 +265,19 @@ static const struct column show_columns[] = {
 
 #define SHOW_COLUMNS (sizeof(show_columns) / sizeof(show_columns[0]))
 
+/* clang-format off */
+#define SHOW_SQL \
+	"SELECT v.workflow, v.version, w.version_id = v.id, " \
+	SQL_TIME("v.created_at") ", encode(v.hash, 'hex'), " \
+	"(SELECT string_agg(o.version::text, ', ' ORDER BY o.version) " \
+	"FROM rappel.workflow_versions o WHERE o.workflow = v.workflow), " \
+	"array_to_json(v.states), v.definition " \
+	"FROM rappel.workflow_versions v " \
+	"JOIN rappel.workflows w USING (workflow) " \
+	"WHERE v.workflow = $1 AND CASE WHEN $2::int IS NULL " \
+	"THEN v.id = w.version_id ELSE v.version = $2::int END"
+/* clang-format on */
+
 /* Of a name that is not there: the nearest, or how to see all. */
 static int
 no_such_workflow(const char *name, const char *version)
@@ -265,8 +287,7 @@ no_such_workflow(const char *name, const char *version)
 	else
 		complain("workflow \"%s\" is not registered", name);
 	advise("See: rappelctl workflow %s%s",
-	       version != NULL ? "show " : "list",
-	       version != NULL ? name : "");
+	       version != NULL ? "show " : "list", version != NULL ? name : "");
 	return CTL_NOT_FOUND;
 }
 
@@ -292,17 +313,7 @@ cmd_workflow_show(struct ctl *c)
 	rc = pg_open(c, &pg);
 	if (rc != CTL_OK)
 		goto out;
-	rc = pg_query(pg, "SELECT v.workflow, v.version, w.version_id = v.id, "
-	              SQL_TIME("v.created_at") ", encode(v.hash, 'hex'), "
-	              "(SELECT string_agg(o.version::text, ', ' ORDER BY "
-	              "o.version) FROM rappel.workflow_versions o "
-	              "WHERE o.workflow = v.workflow), "
-	              "array_to_json(v.states), v.definition "
-	              "FROM rappel.workflow_versions v "
-	              "JOIN rappel.workflows w USING (workflow) "
-	              "WHERE v.workflow = $1 AND CASE WHEN $2::int IS NULL "
-	              "THEN v.id = w.version_id ELSE v.version = $2::int END",
-	              2, params, &rows);
+	rc = pg_query(pg, SHOW_SQL, 2, params, &rows);
 	if (rc != CTL_OK)
 		goto out;
 	if (PQntuples(rows) == 0) {
@@ -315,7 +326,7 @@ cmd_workflow_show(struct ctl *c)
 		out_record(c, rows, 0, show_columns, SHOW_COLUMNS);
 		if (c->format == FORMAT_TABLE)
 			out_field(c, "States", "%s",
-			          PQgetvalue(rows, 0, SHOW_COLUMNS - 2));
+				  PQgetvalue(rows, 0, SHOW_COLUMNS - 2));
 	}
 out:
 	PQclear(rows);

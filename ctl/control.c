@@ -68,8 +68,7 @@ ready(int fd, short events, uint64_t until_us)
 		struct pollfd p = { .fd = fd, .events = events };
 		uint64_t left_ms =
 		    now_us < until_us ? (until_us - now_us) / 1000 + 1 : 0;
-		int n = poll(&p, 1,
-		             left_ms > 3600000 ? 3600000 : (int)left_ms);
+		int n = poll(&p, 1, left_ms > 3600000 ? 3600000 : (int)left_ms);
 
 		if (n > 0)
 			return true;
@@ -94,7 +93,7 @@ connect_in(const char *dir, int *fd_out)
 	if (dir_fd < 0)
 		return -errno;
 	snprintf(address.sun_path, sizeof(address.sun_path),
-	         "/proc/self/fd/%d/control.sock", dir_fd);
+		 "/proc/self/fd/%d/control.sock", dir_fd);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		rc = -errno;
@@ -102,8 +101,7 @@ connect_in(const char *dir, int *fd_out)
 		return rc;
 	}
 	/* EAGAIN: the backlog is full, and poll() does not wait for it. */
-	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) !=
-	       0) {
+	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
 		rc = -errno;
 		if ((rc != -EAGAIN && rc != -EINTR) || interrupted ||
 		    clock_mono_us() >= until_us)
@@ -166,7 +164,7 @@ open_pool(const struct ctl *c, bool quiet, struct control **out)
 	} else if (rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTDIR) {
 		if (!quiet) {
 			complain("no daemon runs in %s (directory from %s)",
-			         t.dir, t.dir_origin);
+				 t.dir, t.dir_origin);
 			advise("Start one: rappeld --dev, or name its "
 			       "directory with --dir");
 		}
@@ -174,8 +172,8 @@ open_pool(const struct ctl *c, bool quiet, struct control **out)
 	} else {
 		if (!quiet)
 			complain("%s/control.sock: %s", t.dir,
-			         rc == -EAGAIN ? "the daemon is busy"
-			                       : strerror(-rc));
+				 rc == -EAGAIN ? "the daemon is busy"
+					       : strerror(-rc));
 		rc = CTL_FAILED;
 	}
 	target_fini(&t);
@@ -204,7 +202,7 @@ send_all(struct control *k, const struct buf *frame, uint64_t until_us)
 
 	while (sent < frame->len) {
 		ssize_t n = send(k->fd, frame->data + sent, frame->len - sent,
-		                 MSG_NOSIGNAL);
+				 MSG_NOSIGNAL);
 
 		if (n >= 0) {
 			sent += (size_t)n;
@@ -216,9 +214,9 @@ send_all(struct control *k, const struct buf *frame, uint64_t until_us)
 		if (errno != EAGAIN && errno != EINTR)
 			return failed(k, CTL_NO_DAEMON, "went away");
 		if (!ready(k->fd, POLLOUT, until_us))
-			return failed(k, interrupted ? CTL_INTERRUPTED
-			                             : CTL_TIMEOUT,
-			              "does not answer");
+			return failed(
+			    k, interrupted ? CTL_INTERRUPTED : CTL_TIMEOUT,
+			    "does not answer");
 	}
 	return CTL_OK;
 }
@@ -230,16 +228,17 @@ read_frame(struct control *k, uint64_t until_us, struct frame *out)
 	struct error err = { .line = 0 };
 
 	for (;;) {
-		ssize_t n = frame_decode(buf_slice(&k->in),
-		                         FRAME_CONTROL_BYTES_MAX,
-		                         PEER_SUPERVISOR, out, &err);
+		ssize_t n =
+		    frame_decode(buf_slice(&k->in), FRAME_CONTROL_BYTES_MAX,
+				 PEER_SUPERVISOR, out, &err);
 
 		if (n > 0)
 			return CTL_OK;
 		if (n < 0) {
 			if (!k->quiet)
 				complain("what answers in %s is no rappel "
-				         "daemon: %s", k->dir, err.message);
+					 "daemon: %s",
+					 k->dir, err.message);
 			return CTL_FAILED;
 		}
 		buf_reserve(&k->in, 16384);
@@ -248,14 +247,14 @@ read_frame(struct control *k, uint64_t until_us, struct frame *out)
 			k->in.len += (size_t)n;
 		else if (n == 0)
 			return failed(k, CTL_NO_DAEMON,
-			              "closed the connection; is it another "
-			              "user's, or stopping?");
+				      "closed the connection; is it another "
+				      "user's, or stopping?");
 		else if (errno != EAGAIN && errno != EINTR)
 			return failed(k, CTL_NO_DAEMON, "went away");
 		else if (!ready(k->fd, POLLIN, until_us))
-			return failed(k, interrupted ? CTL_INTERRUPTED
-			                             : CTL_TIMEOUT,
-			              "does not answer");
+			return failed(
+			    k, interrupted ? CTL_INTERRUPTED : CTL_TIMEOUT,
+			    "does not answer");
 	}
 }
 
@@ -284,7 +283,7 @@ judge_reply(const struct control *k, struct slice reply)
 		item = value_item(v);
 	if (item.type == VALUE_STR)
 		complain("the daemon refuses: %.*s", (int)item.bytes.len,
-		         (const char *)item.bytes.data);
+			 (const char *)item.bytes.data);
 	else
 		complain("the daemon refuses and does not say why");
 	return code;
@@ -292,7 +291,7 @@ judge_reply(const struct control *k, struct slice reply)
 
 int
 control_request(struct control *k, struct slice request, uint64_t deadline_us,
-                struct buf *reply)
+		struct buf *reply)
 {
 	uint64_t until_us = clock_mono_us() + deadline_us;
 	struct buf out = BUF_EMPTY;
@@ -379,14 +378,14 @@ ask(const struct ctl *c, const char *verb, uint64_t deadline_us, bool quiet,
 
 int
 control_ask(const struct ctl *c, const char *verb, uint64_t deadline_us,
-            struct buf *reply)
+	    struct buf *reply)
 {
 	return ask(c, verb, deadline_us, false, reply);
 }
 
 int
-control_ask_quietly(const struct ctl *c, const char *verb,
-                    uint64_t deadline_us, struct buf *reply)
+control_ask_quietly(const struct ctl *c, const char *verb, uint64_t deadline_us,
+		    struct buf *reply)
 {
 	return ask(c, verb, deadline_us, true, reply);
 }

@@ -24,7 +24,7 @@ const char *control_dir(const struct control *k);
  * said.
  */
 int control_request(struct control *k, struct slice request,
-                    uint64_t deadline_us, struct buf *reply) MUST_CHECK;
+		    uint64_t deadline_us, struct buf *reply) MUST_CHECK;
 /*
  * Waits for the daemon's process to end and its lock to be free.
  * CTL_TIMEOUT at until_us, CTL_INTERRUPTED; both without a word.
@@ -33,9 +33,9 @@ int control_wait_gone(struct control *k, uint64_t until_us) MUST_CHECK;
 
 /* All in one, for a verb without arguments. */
 int control_ask(const struct ctl *c, const char *verb, uint64_t deadline_us,
-                struct buf *reply) MUST_CHECK;
+		struct buf *reply) MUST_CHECK;
 /* The same without a word on stderr. */
 int control_ask_quietly(const struct ctl *c, const char *verb,
-                        uint64_t deadline_us, struct buf *reply) MUST_CHECK;
+			uint64_t deadline_us, struct buf *reply) MUST_CHECK;
 
 #endif

@@ -88,7 +88,7 @@ detail(const struct ctl *c, const char *format, ...)
 
 int
 option_number(const struct ctl *c, enum option o, int64_t min, int64_t max,
-              int64_t *out)
+	      int64_t *out)
 {
 	const char *text = option(c, o);
 	char *end;
@@ -100,8 +100,9 @@ option_number(const struct ctl *c, enum option o, int64_t min, int64_t max,
 	number = strtoll(text, &end, 10);
 	if (errno != 0 || end == text || *end != '\0' || number < min ||
 	    number > max) {
-		complain("%s %s: expected a number from %" PRId64 " to %"
-		         PRId64, option_spelling(o), text, min, max);
+		complain("%s %s: expected a number from %" PRId64
+			 " to %" PRId64,
+			 option_spelling(o), text, min, max);
 		return CTL_USAGE;
 	}
 	*out = number;
@@ -118,7 +119,8 @@ option_duration(const struct ctl *c, enum option o, uint64_t *us_out)
 		return CTL_OK;
 	if (config_duration(text, &us) != 0 || us == 0) {
 		complain("%s %s: expected a duration above 0, such as 250ms, "
-		         "30s, 5min or 2h", option_spelling(o), text);
+			 "30s, 5min or 2h",
+			 option_spelling(o), text);
 		return CTL_USAGE;
 	}
 	*us_out = us;
@@ -144,8 +146,7 @@ interrupt_watch(void)
 }
 
 int
-file_read(const char *path, size_t bytes_max, const char *what,
-          struct buf *out)
+file_read(const char *path, size_t bytes_max, const char *what, struct buf *out)
 {
 	bool is_stdin = strcmp(path, "-") == 0;
 	int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
@@ -154,8 +155,7 @@ file_read(const char *path, size_t bytes_max, const char *what,
 	if (fd < 0) {
 		int reason = errno;
 
-		complain("cannot read %s %s: %s", what, path,
-		         strerror(reason));
+		complain("cannot read %s %s: %s", what, path, strerror(reason));
 		return reason == EACCES ? CTL_PERMISSION : CTL_FAILED;
 	}
 	for (;;) {
@@ -167,7 +167,7 @@ file_read(const char *path, size_t bytes_max, const char *what,
 			continue;
 		if (got < 0) {
 			complain("cannot read %s %s: %s", what, path,
-			         strerror(errno));
+				 strerror(errno));
 			rc = CTL_FAILED;
 			break;
 		}
@@ -176,7 +176,7 @@ file_read(const char *path, size_t bytes_max, const char *what,
 		out->len += (size_t)got;
 		if (out->len > bytes_max) {
 			complain("%s %s is too large: at most %zu bytes fit",
-			         what, path, bytes_max);
+				 what, path, bytes_max);
 			rc = CTL_FAILED;
 			break;
 		}

@@ -40,11 +40,11 @@ enum ctl_format { FORMAT_TABLE, FORMAT_JSON, FORMAT_JSONL, FORMAT_NAME };
 
 /* Where a setting came from, for "config show" and for messages. */
 struct target {
-	char *dir;                /* of the pool: control.sock, lock */
+	char *dir; /* of the pool: control.sock, lock */
 	const char *dir_origin;
-	char *conninfo;           /* NULL: no database is configured */
+	char *conninfo; /* NULL: no database is configured */
 	const char *conninfo_origin;
-	char *config_file;        /* NULL: none was read */
+	char *config_file; /* NULL: none was read */
 };
 
 struct ctl {
@@ -89,11 +89,11 @@ option(const struct ctl *c, enum option o)
 }
 
 /* An option's number or *out as it is; complains about anything else. */
-int option_number(const struct ctl *c, enum option o, int64_t min,
-                  int64_t max, int64_t *out) MUST_CHECK;
+int option_number(const struct ctl *c, enum option o, int64_t min, int64_t max,
+		  int64_t *out) MUST_CHECK;
 /* The same for "30s"; 0 is refused. */
 int option_duration(const struct ctl *c, enum option o,
-                    uint64_t *us_out) MUST_CHECK;
+		    uint64_t *us_out) MUST_CHECK;
 
 /* ---- interruption ---- */
 
@@ -108,7 +108,7 @@ void interrupt_watch(void);
  * in messages ("the definition").
  */
 int file_read(const char *path, size_t bytes_max, const char *what,
-              struct buf *out) MUST_CHECK;
+	      struct buf *out) MUST_CHECK;
 
 /* A file's name without folder, ".json" and ".asl". Caller frees. */
 char *workflow_name_of(const char *path);

@@ -45,8 +45,8 @@ static const struct command commands[] = {
 	  cmd_workflow_register,
 	  "NAME is by default the file's name without .asl.json or .json.\n"
 	  "The same text again gives the version it had.\n" },
-	{ "workflow validate", "FILE", "check a definition, nothing else", 1,
-	  1, 0, cmd_workflow_validate, NULL },
+	{ "workflow validate", "FILE", "check a definition, nothing else", 1, 1,
+	  0, cmd_workflow_validate, NULL },
 	{ "workflow list", "", "registered workflows", 0, 0, O(LIMIT),
 	  cmd_workflow_list, NULL },
 	{ "workflow show", "NAME[@VERSION] [--asl]",
@@ -61,12 +61,12 @@ static const struct command commands[] = {
 	  "--input JSON            input as it stands; default {}\n"
 	  "--key KEY               the same start again gives the same run\n"
 	  "--priority NUMBER       higher goes first; default 0\n"
-	  "--at TIME               not before: RFC 3339, or a delay like 10min\n"
+	  "--at TIME               not before: RFC 3339, or a delay like "
+	  "10min\n"
 	  "--name NAME             what you call it\n"
 	  "--version NUMBER        of the workflow; default the current one\n"
 	  "--wait [--timeout D]    wait for the end, as \"run wait\" does\n" },
-	{ "run list",
-	  "[--status S] [--workflow W] [--since TIME] [--limit N]",
+	{ "run list", "[--status S] [--workflow W] [--since TIME] [--limit N]",
 	  "runs, the latest first", 0, 0,
 	  O(STATUS) | O(WORKFLOW) | O(LIMIT) | O(SINCE), cmd_run_list,
 	  "--status: queued, waiting, running, succeeded, failed, timed_out,\n"
@@ -94,20 +94,22 @@ static const struct command commands[] = {
 	  "--dry-run says what would be applied, --print shows its SQL.\n" },
 	{ "db version", "", "the schema's version and ours", 0, 0, 0,
 	  cmd_db_version, NULL },
-	{ "db adopt", "", "let runs go on in a dump restored on this server",
-	  0, 0, 0, cmd_db_adopt,
+	{ "db adopt", "", "let runs go on in a dump restored on this server", 0,
+	  0, 0, cmd_db_adopt,
 	  "Runs that had not ended when the dump was made go on here too: do\n"
 	  "this only when the original does not run any more.\n" },
 	{ "exec", "FILE [-i FILE|--input JSON] [--mocks FILE] [--fast] …",
 	  "run a definition here, without daemon and database", 1, 1,
-	  O(INPUT_FILE) | O(INPUT) | O(MOCKS) | O(TEST_CASE) |
-	      O(MOCK_PROGRAM) | O(FAST) | O(NAME),
+	  O(INPUT_FILE) | O(INPUT) | O(MOCKS) | O(TEST_CASE) | O(MOCK_PROGRAM) |
+	      O(FAST) | O(NAME),
 	  cmd_exec,
 	  "-i, --input-file FILE   input from a file, - for stdin\n"
 	  "--input JSON            input as it stands; default {}\n"
 	  "--mocks FILE            what tasks answer, by Resource or state\n"
-	  "--test-case NAME        of a Step Functions Local file: [MACHINE/]CASE\n"
-	  "--mock-program PROGRAM  asked for every task: a JSON line in, one out\n"
+	  "--test-case NAME        of a Step Functions Local file: "
+	  "[MACHINE/]CASE\n"
+	  "--mock-program PROGRAM  asked for every task: a JSON line in, one "
+	  "out\n"
 	  "--fast                  skip waits and retry delays\n"
 	  "Without mocks the actions noop, echo, sleep and fail work.\n" },
 	{ "config show", "", "settings in effect and where they come from", 0,
@@ -143,8 +145,7 @@ help_all(void)
 {
 	puts("usage: rappelctl COMMAND [options], options anywhere\n");
 	for (size_t n = 0; n < COMMANDS; n++)
-		printf("  %-18s  %s\n", commands[n].path,
-		       commands[n].summary);
+		printf("  %-18s  %s\n", commands[n].path, commands[n].summary);
 	putchar('\n');
 	fputs(global_help, stdout);
 	puts("\nExit codes: 0 done, 1 failed, 2 usage, 3 no daemon, 4 no such "
@@ -232,10 +233,10 @@ unknown_command(const char *const *words, uint32_t count)
 		size_t first = strlen(words[0]);
 
 		for (size_t n = 0; n < COMMANDS; n++)
-			is_family = is_family ||
-			            (strncmp(commands[n].path, words[0],
-			                     first) == 0 &&
-			             commands[n].path[first] == ' ');
+			is_family =
+			    is_family ||
+			    (strncmp(commands[n].path, words[0], first) == 0 &&
+			     commands[n].path[first] == ' ');
 		if (is_family) {
 			complain("\"%s\" needs one more word:", words[0]);
 			list_family(words[0], true);
@@ -245,7 +246,7 @@ unknown_command(const char *const *words, uint32_t count)
 	for (size_t n = 0; n < COMMANDS; n++)
 		names[n] = commands[n].path;
 	len = asprintf(&typed, "%s%s%s", words[0], count > 1 ? " " : "",
-	               count > 1 ? words[1] : "");
+		       count > 1 ? words[1] : "");
 	ASSERT(len >= 0);
 	complain("unknown command \"%s\"", typed);
 	near = nearest_name(typed, names, COMMANDS);
@@ -286,8 +287,8 @@ cmd_version(struct ctl *c)
 		printf("{\"version\":\"%s\",\"schema\":%d,\"protocol\":1}\n",
 		       RAPPEL_VERSION, SCHEMA_VERSION);
 	else
-		printf("rappelctl %s (schema %d, protocol 1)\n",
-		       RAPPEL_VERSION, SCHEMA_VERSION);
+		printf("rappelctl %s (schema %d, protocol 1)\n", RAPPEL_VERSION,
+		       SCHEMA_VERSION);
 	return CTL_OK;
 }
 
@@ -326,8 +327,8 @@ set_color(struct ctl *c)
 
 	if (when == NULL || strcmp(when, "auto") == 0) {
 		c->color_out = isatty(STDOUT_FILENO) &&
-		               (no_color == NULL || *no_color == '\0') &&
-		               (term == NULL || strcmp(term, "dumb") != 0);
+			       (no_color == NULL || *no_color == '\0') &&
+			       (term == NULL || strcmp(term, "dumb") != 0);
 		return CTL_OK;
 	}
 	if (strcmp(when, "always") != 0 && strcmp(when, "never") != 0) {
@@ -342,20 +343,19 @@ set_color(struct ctl *c)
 static int
 check_usage(const struct ctl *c, const struct command *command)
 {
-	uint64_t wrong =
-	    c->args.given & ~(command->options | OPTIONS_GLOBAL);
+	uint64_t wrong = c->args.given & ~(command->options | OPTIONS_GLOBAL);
 
 	if (wrong != 0) {
 		enum option o = (enum option)__builtin_ctzll(wrong);
 
 		complain("\"%s\" takes no %s", command->path,
-		         option_spelling(o));
+			 option_spelling(o));
 	} else if (c->word_count < command->words_min) {
 		complain("\"%s\" needs more: %s", command->path,
-		         command->arguments);
+			 command->arguments);
 	} else if (c->word_count > command->words_max) {
 		complain("\"%s\" does not know what \"%s\" means here",
-		         command->path, c->words[command->words_max]);
+			 command->path, c->words[command->words_max]);
 	} else {
 		return CTL_OK;
 	}

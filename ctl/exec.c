@@ -68,8 +68,7 @@ heap_push(struct exec *x, struct due d)
 	d.seq = x->seq++;
 	if (x->heap_count > x->heap_cap) {
 		x->heap_cap = x->heap_cap == 0 ? 64 : x->heap_cap * 2;
-		x->heap = mem_realloc(x->heap,
-		                      x->heap_cap * sizeof(*x->heap));
+		x->heap = mem_realloc(x->heap, x->heap_cap * sizeof(*x->heap));
 	}
 	while (at > 0 && earlier(&d, &x->heap[(at - 1) / 2])) {
 		x->heap[at] = x->heap[(at - 1) / 2];
@@ -113,8 +112,7 @@ trace_cb(void *arg, uint32_t state_no, uint32_t activation)
 	CHECK_OBJ(x, EXEC_MAGIC);
 	if (x->path_count == x->path_cap) {
 		x->path_cap = x->path_cap == 0 ? 64 : x->path_cap * 2;
-		x->path = mem_realloc(x->path,
-		                      x->path_cap * sizeof(*x->path));
+		x->path = mem_realloc(x->path, x->path_cap * sizeof(*x->path));
 	}
 	x->path[x->path_count++] = state_no;
 }
@@ -135,8 +133,8 @@ take_effects(struct exec *x)
 			d.kind = DUE_ATTEMPT;
 			d.attempt = view.attempt;
 			d.at_us = view.not_before_us > x->now_us
-			              ? view.not_before_us
-			              : x->now_us;
+				      ? view.not_before_us
+				      : x->now_us;
 			heap_push(x, d);
 			break;
 		case EFFECT_TIMER:
@@ -218,8 +216,8 @@ note_task(struct exec *x, const struct action_view *view)
 {
 	if (x->task_count == x->task_cap) {
 		x->task_cap = x->task_cap == 0 ? 64 : x->task_cap * 2;
-		x->tasks = mem_realloc(x->tasks,
-		                       x->task_cap * sizeof(*x->tasks));
+		x->tasks =
+		    mem_realloc(x->tasks, x->task_cap * sizeof(*x->tasks));
 	}
 	x->tasks[x->task_count++] = (struct exec_task){
 		.state_no = view->state_no,
@@ -232,18 +230,19 @@ static void
 no_answer(const struct mock_question *q, struct error *err)
 {
 	snprintf(err->state, sizeof(err->state), "%.*s", (int)q->state.len,
-	         (const char *)q->state.data);
+		 (const char *)q->state.data);
 	snprintf(err->field, sizeof(err->field), "Resource");
-	error_set(err, "nothing answers for \"%.*s\"; mock it, as in --mocks "
-	          "with {\"%.*s\": {\"return\": …}}", (int)q->resource.len,
-	          (const char *)q->resource.data, (int)q->resource.len,
-	          (const char *)q->resource.data);
+	error_set(err,
+		  "nothing answers for \"%.*s\"; mock it, as in --mocks "
+		  "with {\"%.*s\": {\"return\": …}}",
+		  (int)q->resource.len, (const char *)q->resource.data,
+		  (int)q->resource.len, (const char *)q->resource.data);
 }
 
 /* Sends an answer to the engine, now. */
 static void
 apply_answer(struct exec *x, const struct due *d,
-             const struct mock_answer *answer)
+	     const struct mock_answer *answer)
 {
 	struct event e = {
 		.kind = answer->failed ? EVENT_FAILED : EVENT_SUCCEEDED,
@@ -260,9 +259,8 @@ apply_answer(struct exec *x, const struct due *d,
 
 /* A built-in that takes its time: its answer, or its timeout, is planned. */
 static void
-plan_answer(struct exec *x, const struct due *d,
-            const struct action_view *view, struct slice value,
-            uint64_t delay_us)
+plan_answer(struct exec *x, const struct due *d, const struct action_view *view,
+	    struct slice value, uint64_t delay_us)
 {
 	struct due answer = *d;
 
@@ -306,7 +304,7 @@ run_attempt(struct exec *x, const struct due *d, struct error *err)
 			return rc;
 		apply_answer(x, d, &answer);
 	} else if (x->options.mocks != NULL &&
-	           mocks_ask(x->options.mocks, &q, &answer)) {
+		   mocks_ask(x->options.mocks, &q, &answer)) {
 		apply_answer(x, d, &answer);
 	} else if (builtin_answer(q.action, q.input, &answer, &delay_us)) {
 		if (delay_us == 0)
@@ -335,8 +333,9 @@ wait_until(struct exec *x, int64_t at_us)
 				x->now_us = now_us;
 			return true;
 		}
-		poll(NULL, 0, left_us > 3600000000 ? 3600000
-		                                   : (int)(left_us / 1000 + 1));
+		poll(NULL, 0,
+		     left_us > 3600000000 ? 3600000
+					  : (int)(left_us / 1000 + 1));
 	}
 	if (at_us > x->now_us)
 		x->now_us = at_us;
@@ -347,8 +346,8 @@ static void
 fire_timer(struct exec *x, const struct due *d)
 {
 	struct event e = { .kind = EVENT_FIRED,
-		           .at_us = x->now_us,
-		           .activation = d->activation };
+			   .at_us = x->now_us,
+			   .activation = d->activation };
 	int64_t due_us;
 
 	if (instance_timer(x->instance, d->activation, &due_us) &&
@@ -370,7 +369,7 @@ exec_run(struct exec *x, struct error *err)
 
 		if (x->heap_count == 0) {
 			error_set(err, "nothing is left to happen, and the "
-			          "run has not ended: a bug in rappel");
+				       "run has not ended: a bug in rappel");
 			return CTL_FAILED;
 		}
 		d = heap_pop(x);

@@ -17,11 +17,11 @@
 
 struct exec_options {
 	struct definition *definition;
-	const char *workflow; /* its name */
-	struct slice input;   /* checked msgpack */
-	struct mocks *mocks;           /* or NULL */
-	struct mock_program *program;  /* or NULL; asked before mocks */
-	bool is_fast;                  /* virtual clock */
+	const char *workflow;         /* its name */
+	struct slice input;           /* checked msgpack */
+	struct mocks *mocks;          /* or NULL */
+	struct mock_program *program; /* or NULL; asked before mocks */
+	bool is_fast;                 /* virtual clock */
 };
 
 /* A task that was called: one attempt. */

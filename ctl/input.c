@@ -27,19 +27,20 @@ input_read(const struct ctl *c, struct buf *text_out, struct buf *value_out)
 		rc = file_read(file, INPUT_BYTES_MAX, "the input", text_out);
 	else
 		buf_add_text(text_out,
-		             inline_text != NULL ? inline_text : "{}");
+			     inline_text != NULL ? inline_text : "{}");
 	if (rc != CTL_OK)
 		return rc;
 	if (text_out->len > INPUT_BYTES_MAX) {
 		complain("the input has %zu bytes; at most %zu fit",
-		         text_out->len, INPUT_BYTES_MAX);
+			 text_out->len, INPUT_BYTES_MAX);
 		return CTL_FAILED;
 	}
 	if (json_parse(buf_text(text_out), text_out->len, VALUE_DEPTH_MAX,
-	               &value, NULL, &err) != 0) {
+		       &value, NULL, &err) != 0) {
 		complain("the input is not JSON that a run can take: %s%s%u: "
-		         "%s", file != NULL ? file : "--input",
-		         file != NULL ? ":" : ", line ", err.line, err.message);
+			 "%s",
+			 file != NULL ? file : "--input",
+			 file != NULL ? ":" : ", line ", err.line, err.message);
 		rc = CTL_FAILED;
 	}
 	if (rc == CTL_OK && value_out != NULL) {

@@ -11,6 +11,6 @@
  * value_out, if not NULL, gets it as msgpack. Exit code.
  */
 int input_read(const struct ctl *c, struct buf *text_out,
-               struct buf *value_out) MUST_CHECK;
+	       struct buf *value_out) MUST_CHECK;
 
 #endif

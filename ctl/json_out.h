@@ -17,7 +17,10 @@ struct json_out {
 	bool comma; /* something stands before on this level */
 };
 
-#define JSON_OUT_EMPTY { BUF_EMPTY, false }
+#define JSON_OUT_EMPTY                                                         \
+	{                                                                      \
+		BUF_EMPTY, false                                               \
+	}
 
 void json_out_fini(struct json_out *j);
 

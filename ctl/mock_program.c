@@ -185,8 +185,8 @@ take_line(struct mock_program *p, bool at_end)
 {
 	while (p->in.len > 0) {
 		uint8_t *end = memchr(p->in.data, '\n', p->in.len);
-		size_t len = end != NULL ? (size_t)(end - p->in.data)
-		                         : p->in.len;
+		size_t len =
+		    end != NULL ? (size_t)(end - p->in.data) : p->in.len;
 		bool blank = true;
 
 		if (end == NULL && !at_end)
@@ -229,10 +229,10 @@ talk(struct mock_program *p, struct slice line)
 			p->one_shot = true;
 			close_fd(&p->to_fd);
 		}
-		if (poll(fds, 2, p->to_fd < 0 || now_us >= silent_at_us
-		                     ? 1000
-		                     : (int)((silent_at_us - now_us) / 1000 +
-		                             1)) < 0)
+		if (poll(fds, 2,
+			 p->to_fd < 0 || now_us >= silent_at_us
+			     ? 1000
+			     : (int)((silent_at_us - now_us) / 1000 + 1)) < 0)
 			continue;
 		if (fds[1].revents != 0)
 			write_some(p, line, &written);
@@ -258,28 +258,31 @@ say_ended(const struct mock_question *q, int status)
 {
 	if (WIFSIGNALED(status))
 		complain("the mock program was killed by signal %d before it "
-		         "answered for state \"%.*s\"", WTERMSIG(status),
-		         (int)q->state.len, (const char *)q->state.data);
+			 "answered for state \"%.*s\"",
+			 WTERMSIG(status), (int)q->state.len,
+			 (const char *)q->state.data);
 	else
 		complain("the mock program ended with exit status %d before "
-		         "it answered for state \"%.*s\"", WEXITSTATUS(status),
-		         (int)q->state.len, (const char *)q->state.data);
+			 "it answered for state \"%.*s\"",
+			 WEXITSTATUS(status), (int)q->state.len,
+			 (const char *)q->state.data);
 }
 
 /* The answer's text into msgpack and its meaning. */
 static int
 read_answer(struct mock_program *p, const struct mock_question *q,
-            struct mock_answer *out)
+	    struct mock_answer *out)
 {
 	struct buf value = BUF_EMPTY;
 	struct error err = { .line = 0 };
 
 	if (json_parse((const char *)p->answer.data, p->answer.len,
-	               VALUE_DEPTH_MAX + 2, &value, NULL, &err) != 0 ||
+		       VALUE_DEPTH_MAX + 2, &value, NULL, &err) != 0 ||
 	    mock_answer_read(buf_slice(&value), q->input, out, &err) != 0) {
 		complain("the mock program's answer for state \"%.*s\" is no "
-		         "good: %s", (int)q->state.len,
-		         (const char *)q->state.data, err.message);
+			 "good: %s",
+			 (int)q->state.len, (const char *)q->state.data,
+			 err.message);
 		advise("It was: %.200s", buf_text(&p->answer));
 		buf_fini(&value);
 		return CTL_FAILED;
@@ -292,7 +295,7 @@ read_answer(struct mock_program *p, const struct mock_question *q,
 
 int
 mock_program_ask(struct mock_program *p, const struct mock_question *q,
-                 struct mock_answer *out)
+		 struct mock_answer *out)
 {
 	struct json_out line = JSON_OUT_EMPTY;
 	bool was_one_shot;
@@ -320,7 +323,8 @@ mock_program_ask(struct mock_program *p, const struct mock_question *q,
 		}
 		if (how == TALK_TOO_LONG) {
 			complain("the mock program's answer is longer than "
-			         "%zu bytes", LINE_BYTES_MAX);
+				 "%zu bytes",
+				 LINE_BYTES_MAX);
 			rc = CTL_FAILED;
 			break;
 		}
@@ -336,8 +340,8 @@ mock_program_ask(struct mock_program *p, const struct mock_question *q,
 	if (p->one_shot && rc == CTL_OK) {
 		if (!was_one_shot)
 			complain("the mock program answers only at the end of "
-			         "its input (does it flush its output?); it "
-			         "is started anew for every task");
+				 "its input (does it flush its output?); it "
+				 "is started anew for every task");
 		end_program(p);
 	}
 	json_out_fini(&line);

@@ -24,6 +24,6 @@ void mock_program_destroy(struct mock_program **p);
  * when it does not answer; CTL_INTERRUPTED, not said.
  */
 int mock_program_ask(struct mock_program *p, const struct mock_question *q,
-                     struct mock_answer *out) MUST_CHECK;
+		     struct mock_answer *out) MUST_CHECK;
 
 #endif

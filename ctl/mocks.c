@@ -18,7 +18,7 @@ struct mocks {
 	uint32_t magic;
 	struct buf bytes; /* the file, as msgpack */
 	struct json_places places;
-	bool is_local;    /* Step Functions Local's format */
+	bool is_local;          /* Step Functions Local's format */
 	struct slice responses; /* MockedResponses, or the plain map */
 	struct slice test_case; /* state to response; no data: by name */
 	uint32_t *calls;        /* of each state so far, by number */
@@ -36,14 +36,14 @@ get(struct slice map, const char *key, struct slice *out)
 /* Either spelling, as Step Functions Local has capitals and others not. */
 static bool
 get_either(struct slice map, const char *key, const char *other,
-           struct slice *out)
+	   struct slice *out)
 {
 	return get(map, key, out) || get(map, other, out);
 }
 
 static int
 read_text(struct slice v, const char *what, struct slice *out,
-          struct error *err)
+	  struct error *err)
 {
 	if (value_type(v) != VALUE_STR) {
 		error_set(err, "%s must be a string", what);
@@ -80,7 +80,7 @@ is_true(struct slice v)
 
 int
 mock_answer_read(struct slice answer, struct slice input,
-                 struct mock_answer *out, struct error *err)
+		 struct mock_answer *out, struct error *err)
 {
 	struct mock_answer a = { .failed = false };
 	struct slice v;
@@ -107,7 +107,7 @@ mock_answer_read(struct slice answer, struct slice input,
 		a.value = input;
 	} else {
 		error_set(err, "an answer needs one of \"return\", \"throw\", "
-		          "\"error\", \"echo\": true, \"timeout\": true");
+			       "\"error\", \"echo\": true, \"timeout\": true");
 		rc = -EINVAL;
 	}
 	if (rc != 0)
@@ -120,12 +120,12 @@ mock_answer_read(struct slice answer, struct slice input,
 
 static void
 place_error(const struct mocks *m, struct slice at, const char *where,
-            struct error *err)
+	    struct error *err)
 {
 	char text[sizeof(err->message)];
 
-	err->line = json_places_line(&m->places,
-	                             (size_t)(at.data - m->bytes.data));
+	err->line =
+	    json_places_line(&m->places, (size_t)(at.data - m->bytes.data));
 	memcpy(text, err->message, sizeof(text));
 	text[sizeof(text) - 1] = '\0';
 	error_set(err, "mock \"%s\": %.300s", where, text);
@@ -162,7 +162,7 @@ parse_range(struct slice key, uint32_t *from_out, uint32_t *to_out)
 /* A response of MockedResponses: attempts to answers. */
 static int
 check_attempts(const struct mocks *m, const char *name, struct slice response,
-               struct error *err)
+	       struct error *err)
 {
 	struct cursor c = cursor_of(response);
 	uint32_t count = value_count(response);
@@ -170,7 +170,7 @@ check_attempts(const struct mocks *m, const char *name, struct slice response,
 
 	if (value_type(response) != VALUE_MAP || count == 0) {
 		error_set(err, "expected an object of attempts: {\"0\": "
-		          "{\"Return\": …}, \"1-2\": {\"Throw\": …}}");
+			       "{\"Return\": …}, \"1-2\": {\"Throw\": …}}");
 		place_error(m, response, name, err);
 		return -EINVAL;
 	}
@@ -181,10 +181,11 @@ check_attempts(const struct mocks *m, const char *name, struct slice response,
 		uint32_t from, to;
 
 		if (!parse_range(key, &from, &to)) {
-			error_set(err, "\"%.*s\" is no attempt; expected a "
-			          "number from 0 or a range like \"1-2\"",
-			          (int)(key.len < 60 ? key.len : 60),
-			          (const char *)key.data);
+			error_set(err,
+				  "\"%.*s\" is no attempt; expected a "
+				  "number from 0 or a range like \"1-2\"",
+				  (int)(key.len < 60 ? key.len : 60),
+				  (const char *)key.data);
 			place_error(m, v, name, err);
 			return -EINVAL;
 		}
@@ -199,7 +200,7 @@ check_attempts(const struct mocks *m, const char *name, struct slice response,
 /* An answer of the plain map: one, or a sequence of them. */
 static int
 check_answer(const struct mocks *m, const char *name, struct slice answer,
-             struct error *err)
+	     struct error *err)
 {
 	struct mock_answer read;
 	struct slice list, one;
@@ -213,7 +214,7 @@ check_answer(const struct mocks *m, const char *name, struct slice answer,
 	}
 	if (value_type(list) != VALUE_ARRAY || value_count(list) == 0) {
 		error_set(err, "\"sequence\" must be an array that is not "
-		          "empty");
+			       "empty");
 		place_error(m, list, name, err);
 		return -EINVAL;
 	}
@@ -237,11 +238,10 @@ check_responses(const struct mocks *m, struct error *err)
 	for (uint32_t n = 0; n < count && rc == 0; n++) {
 		struct slice key = value_item(cursor_value(&c)).bytes;
 		struct slice v = cursor_value(&c);
-		char *name = mem_strndup(key.data,
-		                         key.len < 80 ? key.len : 80);
+		char *name = mem_strndup(key.data, key.len < 80 ? key.len : 80);
 
 		rc = m->is_local ? check_attempts(m, name, v, err)
-		                 : check_answer(m, name, v, err);
+				 : check_answer(m, name, v, err);
 		free(name);
 	}
 	return rc;
@@ -251,8 +251,7 @@ check_responses(const struct mocks *m, struct error *err)
 
 /* The pair of a map at a position. */
 static void
-pair_at(struct slice map, uint32_t position, struct slice *key,
-        struct slice *v)
+pair_at(struct slice map, uint32_t position, struct slice *key, struct slice *v)
 {
 	struct cursor c = cursor_of(map);
 
@@ -282,7 +281,7 @@ cases_of(struct slice machine)
  */
 static bool
 find_case(struct slice machines, const char *wanted, const char *workflow,
-          struct slice *out)
+	  struct slice *out)
 {
 	uint32_t count = value_count(machines);
 	struct slice key, machine, cases, preferred = SLICE_NONE;
@@ -298,8 +297,7 @@ find_case(struct slice machines, const char *wanted, const char *workflow,
 		if (preferred.len == 0 || slice_is(key, workflow))
 			preferred = cases;
 		if (wanted != NULL && strlen(wanted) > len &&
-		    memcmp(wanted, key.data, len) == 0 &&
-		    wanted[len] == '/' &&
+		    memcmp(wanted, key.data, len) == 0 && wanted[len] == '/' &&
 		    get(cases, wanted + len + 1, out))
 			return true;
 	}
@@ -335,7 +333,7 @@ check_case(const struct mocks *m, struct error *err)
 
 	if (value_type(m->test_case) != VALUE_MAP) {
 		error_set(err, "a test case must be an object from state to "
-		          "response");
+			       "response");
 		return -EINVAL;
 	}
 	for (uint32_t n = 0; n < count; n++) {
@@ -345,12 +343,13 @@ check_case(const struct mocks *m, struct error *err)
 		if (value_type(v) == VALUE_STR &&
 		    value_get(m->responses, value_item(v).bytes, &response))
 			continue;
-		error_set(err, "the test case names a response for state "
-		          "\"%.*s\" that MockedResponses does not have",
-		          (int)(key.len < 80 ? key.len : 80),
-		          (const char *)key.data);
-		err->line = json_places_line(
-		    &m->places, (size_t)(v.data - m->bytes.data));
+		error_set(err,
+			  "the test case names a response for state "
+			  "\"%.*s\" that MockedResponses does not have",
+			  (int)(key.len < 80 ? key.len : 80),
+			  (const char *)key.data);
+		err->line = json_places_line(&m->places,
+					     (size_t)(v.data - m->bytes.data));
 		return -EINVAL;
 	}
 	return 0;
@@ -358,7 +357,7 @@ check_case(const struct mocks *m, struct error *err)
 
 static int
 read_local(struct mocks *m, struct slice file, const char *test_case,
-           const char *workflow, struct error *err)
+	   const char *workflow, struct error *err)
 {
 	struct slice machines;
 
@@ -371,15 +370,17 @@ read_local(struct mocks *m, struct slice file, const char *test_case,
 	if (!get(file, "StateMachines", &machines)) {
 		if (test_case == NULL)
 			return check_responses(m, err);
-		error_set(err, "there are no StateMachines to choose the test "
-		          "case \"%s\" from", test_case);
+		error_set(err,
+			  "there are no StateMachines to choose the test "
+			  "case \"%s\" from",
+			  test_case);
 		return -EINVAL;
 	}
 	if (value_type(machines) != VALUE_MAP ||
 	    !find_case(machines, test_case, workflow, &m->test_case)) {
 		if (test_case != NULL)
 			error_set(err, "there is no test case \"%s\"",
-			          test_case);
+				  test_case);
 		else
 			error_set(err, "StateMachines has no TestCases");
 		return -EINVAL;
@@ -391,15 +392,15 @@ read_local(struct mocks *m, struct slice file, const char *test_case,
 
 struct mocks *
 mocks_parse(const char *text, size_t len, const char *test_case,
-            const char *workflow, struct error *err)
+	    const char *workflow, struct error *err)
 {
 	struct mocks *m = mem_zalloc(sizeof(*m));
 	struct slice file, unused;
 	int rc;
 
 	m->magic = MOCKS_MAGIC;
-	rc = json_parse(text, len, DEFINITION_DEPTH_MAX, &m->bytes,
-	                &m->places, err);
+	rc = json_parse(text, len, DEFINITION_DEPTH_MAX, &m->bytes, &m->places,
+			err);
 	if (rc != 0)
 		goto fail;
 	file = buf_slice(&m->bytes);
@@ -460,7 +461,7 @@ count_call(struct mocks *m, uint32_t state_no)
 /* By Resource, by the action in it, by the state's name: the first found. */
 static bool
 find_response(const struct mocks *m, const struct mock_question *q,
-              struct slice *out)
+	      struct slice *out)
 {
 	struct slice name;
 
@@ -507,14 +508,14 @@ answer_of_sequence(struct slice list, uint32_t position)
 	uint32_t count = value_count(list);
 	struct slice answer = SLICE_NONE;
 
-	ASSERT(value_at(list, position < count ? position : count - 1,
-	                &answer));
+	ASSERT(
+	    value_at(list, position < count ? position : count - 1, &answer));
 	return answer;
 }
 
 bool
 mocks_ask(struct mocks *m, const struct mock_question *q,
-          struct mock_answer *out)
+	  struct mock_answer *out)
 {
 	struct slice answer, list;
 	uint32_t call;
@@ -532,9 +533,8 @@ mocks_ask(struct mocks *m, const struct mock_question *q,
 		 * attempt and still expects the next answer. Inside Map and
 		 * Parallel the items are mixed, so there the attempt counts.
 		 */
-		answer = answer_of_sequence(list, q->is_inside
-		                                      ? q->attempt - 1
-		                                      : call);
+		answer = answer_of_sequence(list, q->is_inside ? q->attempt - 1
+							       : call);
 	}
 	rc = mock_answer_read(answer, q->input, out, NULL);
 	ASSERT(rc == 0); /* checked when the file was read */

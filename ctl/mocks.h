@@ -42,7 +42,7 @@ struct mock_answer {
  * Release with mocks_destroy().
  */
 struct mocks *mocks_parse(const char *text, size_t len, const char *test_case,
-                          const char *workflow, struct error *err) MUST_CHECK;
+			  const char *workflow, struct error *err) MUST_CHECK;
 void mocks_destroy(struct mocks **m);
 
 /*
@@ -50,7 +50,7 @@ void mocks_destroy(struct mocks **m);
  * input. False when nothing is said about that task. Counts the call.
  */
 bool mocks_ask(struct mocks *m, const struct mock_question *q,
-               struct mock_answer *out);
+	       struct mock_answer *out);
 
 /*
  * One answer that stands alone: {"return": …}, {"throw": {"Error", "Cause"}},
@@ -58,6 +58,6 @@ bool mocks_ask(struct mocks *m, const struct mock_question *q,
  * map; input is what an echo gives. -EINVAL with err. Borrows.
  */
 int mock_answer_read(struct slice answer, struct slice input,
-                     struct mock_answer *out, struct error *err) MUST_CHECK;
+		     struct mock_answer *out, struct error *err) MUST_CHECK;
 
 #endif

@@ -15,7 +15,7 @@ static const struct {
 	const char *argument;
 	const char *spelling;
 } option_table[OPTIONS] = {
-#define OPTION(id, name_, letter_, argument_) \
+#define OPTION(id, name_, letter_, argument_)                                  \
 	[OPTION_##id] = { name_, letter_, argument_, "--" name_ },
 	OPTION_LIST(OPTION)
 #undef OPTION
@@ -88,10 +88,9 @@ unknown_option(const char *typed, struct error *err)
 	near = nearest_name(typed, names, OPTIONS);
 	if (near != NULL)
 		error_set(err, "unknown option %s; did you mean %s?", typed,
-		          near);
+			  near);
 	else
-		error_set(err, "unknown option %s; see: rappelctl help",
-		          typed);
+		error_set(err, "unknown option %s; see: rappelctl help", typed);
 }
 
 /* The option that "--name" or "--name=…" names, or OPTIONS. */
@@ -145,7 +144,7 @@ parse_long(int argc, char **argv, int *at, struct args *a, struct error *err)
 	if (option_table[o].argument == NULL) {
 		if (equals != NULL) {
 			error_set(err, "%s takes no argument",
-			          option_table[o].spelling);
+				  option_table[o].spelling);
 			return -EINVAL;
 		}
 		give(a, o, "");
@@ -157,8 +156,8 @@ parse_long(int argc, char **argv, int *at, struct args *a, struct error *err)
 	}
 	if (*at + 1 == argc) {
 		error_set(err, "%s needs an argument: %s %s",
-		          option_table[o].spelling, option_table[o].spelling,
-		          option_table[o].argument);
+			  option_table[o].spelling, option_table[o].spelling,
+			  option_table[o].argument);
 		return -EINVAL;
 	}
 	give(a, o, argv[++*at]);
@@ -167,15 +166,16 @@ parse_long(int argc, char **argv, int *at, struct args *a, struct error *err)
 
 /* "-qv", "-cFILE", "-c FILE". */
 static int
-parse_letters(int argc, char **argv, int *at, struct args *a,
-              struct error *err)
+parse_letters(int argc, char **argv, int *at, struct args *a, struct error *err)
 {
 	for (const char *p = argv[*at] + 1; *p != '\0'; p++) {
 		enum option o = find_letter(*p);
 
 		if (o == OPTIONS) {
-			error_set(err, "unknown option -%c; see: rappelctl "
-			          "help", *p);
+			error_set(err,
+				  "unknown option -%c; see: rappelctl "
+				  "help",
+				  *p);
 			return -EINVAL;
 		}
 		if (option_table[o].argument == NULL) {
@@ -187,8 +187,8 @@ parse_letters(int argc, char **argv, int *at, struct args *a,
 			return 0;
 		}
 		if (*at + 1 == argc) {
-			error_set(err, "-%c needs an argument: -%c %s", *p,
-			          *p, option_table[o].argument);
+			error_set(err, "-%c needs an argument: -%c %s", *p, *p,
+				  option_table[o].argument);
 			return -EINVAL;
 		}
 		give(a, o, argv[++*at]);

@@ -68,7 +68,7 @@ out_json_text(const char *json)
 	/* What a value cannot hold is shown as it is stored. */
 	if (isatty(STDOUT_FILENO) &&
 	    json_parse(json, strlen(json), DEFINITION_DEPTH_MAX, &value, NULL,
-	               NULL) == 0)
+		       NULL) == 0)
 		out_value_pretty(buf_slice(&value));
 	else
 		puts(json);
@@ -91,13 +91,13 @@ duration_text(double seconds, char text[DURATION_TEXT_SIZE])
 		snprintf(text, DURATION_TEXT_SIZE, "%.1f s", seconds);
 	else if (whole < 3600)
 		snprintf(text, DURATION_TEXT_SIZE, "%llu min %llu s",
-		         whole / 60, whole % 60);
+			 whole / 60, whole % 60);
 	else if (whole < 86400)
 		snprintf(text, DURATION_TEXT_SIZE, "%llu h %llu min",
-		         whole / 3600, whole / 60 % 60);
+			 whole / 3600, whole / 60 % 60);
 	else
 		snprintf(text, DURATION_TEXT_SIZE, "%llu d %llu h",
-		         whole / 86400, whole / 3600 % 24);
+			 whole / 86400, whole / 3600 % 24);
 }
 
 /* ---- tables ---- */
@@ -188,7 +188,7 @@ word_color(const char *word)
 {
 	static const char *const good[] = { "succeeded", "ready", "working" };
 	static const char *const bad[] = { "failed", "timed_out", "blocked",
-		                           "killed" };
+					   "killed" };
 
 	for (size_t n = 0; n < sizeof(good) / sizeof(good[0]); n++)
 		if (strcmp(word, good[n]) == 0)
@@ -201,11 +201,11 @@ word_color(const char *word)
 
 static void
 print_cell(const struct ctl *c, const char *text, uint32_t width, bool last,
-           bool heading)
+	   bool heading)
 {
-	const char *color = !c->color_out ? "" :
-	                    heading       ? "\033[1m" :
-	                                    word_color(text);
+	const char *color = !c->color_out ? ""
+			    : heading     ? "\033[1m"
+					  : word_color(text);
 
 	printf("%s%s%s", color, text, *color != '\0' ? "\033[0m" : "");
 	if (last)
@@ -216,7 +216,7 @@ print_cell(const struct ctl *c, const char *text, uint32_t width, bool last,
 
 void
 table_print(const struct ctl *c, const struct table *t,
-            const char *const *headings)
+	    const char *const *headings)
 {
 	CHECK_OBJ(t, TABLE_MAGIC);
 
@@ -235,7 +235,7 @@ table_print(const struct ctl *c, const struct table *t,
 		print_cell(c, headings[i], widths[i], i + 1 == n, true);
 	for (uint32_t i = 0; i < t->count; i++)
 		print_cell(c, t->cells[i], widths[i % n], (i + 1) % n == 0,
-		           false);
+			   false);
 	free(widths);
 }
 
@@ -268,7 +268,7 @@ out_field(const struct ctl *c, const char *label, const char *format, ...)
 /* What a column's text looks like to a person, in text[] or as it is. */
 static const char *
 human_text(const char *value, enum column_type type,
-           char text[DURATION_TEXT_SIZE])
+	   char text[DURATION_TEXT_SIZE])
 {
 	switch (type) {
 	case COLUMN_TEXT:
@@ -292,7 +292,7 @@ human_text(const char *value, enum column_type type,
 
 void
 out_row_members(struct json_out *j, const PGresult *rows, int row,
-                const struct column *columns, uint32_t column_count)
+		const struct column *columns, uint32_t column_count)
 {
 	for (uint32_t n = 0; n < column_count; n++) {
 		const char *value = PQgetvalue(rows, row, (int)n);
@@ -322,7 +322,7 @@ out_row_members(struct json_out *j, const PGresult *rows, int row,
 
 static void
 rows_as_json(const struct ctl *c, const PGresult *rows, int first, int count,
-             const struct column *columns, uint32_t column_count)
+	     const struct column *columns, uint32_t column_count)
 {
 	struct json_out j = JSON_OUT_EMPTY;
 
@@ -345,7 +345,7 @@ rows_as_json(const struct ctl *c, const PGresult *rows, int first, int count,
 
 static void
 rows_as_table(const struct ctl *c, const PGresult *rows, int first, int count,
-              const struct column *columns, uint32_t column_count)
+	      const struct column *columns, uint32_t column_count)
 {
 	const char **headings = mem_calloc(column_count, sizeof(*headings));
 	uint32_t shown = 0;
@@ -366,7 +366,7 @@ rows_as_table(const struct ctl *c, const PGresult *rows, int first, int count,
 				continue;
 			}
 			table_add(t, human_text(PQgetvalue(rows, row, (int)n),
-			                        columns[n].type, text));
+						columns[n].type, text));
 		}
 	}
 	table_print(c, t, headings);
@@ -376,7 +376,7 @@ rows_as_table(const struct ctl *c, const PGresult *rows, int first, int count,
 
 void
 out_rows(const struct ctl *c, const PGresult *rows, int first, int count,
-         const struct column *columns, uint32_t column_count)
+	 const struct column *columns, uint32_t column_count)
 {
 	switch (c->format) {
 	case FORMAT_JSON:
@@ -395,7 +395,7 @@ out_rows(const struct ctl *c, const PGresult *rows, int first, int count,
 
 void
 out_record(const struct ctl *c, const PGresult *rows, int row,
-           const struct column *columns, uint32_t column_count)
+	   const struct column *columns, uint32_t column_count)
 {
 	struct json_out j = JSON_OUT_EMPTY;
 
@@ -418,8 +418,8 @@ out_record(const struct ctl *c, const PGresult *rows, int row,
 			    PQgetisnull(rows, row, (int)n))
 				continue;
 			out_field(c, columns[n].heading, "%s",
-			          human_text(PQgetvalue(rows, row, (int)n),
-			                     columns[n].type, text));
+				  human_text(PQgetvalue(rows, row, (int)n),
+					     columns[n].type, text));
 		}
 		break;
 	}

@@ -33,11 +33,11 @@ struct column {
  * in order; of -o name the first column is the name.
  */
 void out_rows(const struct ctl *c, const PGresult *rows, int first, int count,
-              const struct column *columns, uint32_t column_count);
+	      const struct column *columns, uint32_t column_count);
 
 /* One row as "Heading: value" lines, or as one JSON object. */
 void out_record(const struct ctl *c, const PGresult *rows, int row,
-                const struct column *columns, uint32_t column_count);
+		const struct column *columns, uint32_t column_count);
 
 /* True for -o json and jsonl. */
 bool out_is_json(const struct ctl *c);
@@ -51,7 +51,7 @@ void out_value_pretty(struct slice value);
 
 /* Members of an object from one row. */
 void out_row_members(struct json_out *j, const PGresult *rows, int row,
-                     const struct column *columns, uint32_t column_count);
+		     const struct column *columns, uint32_t column_count);
 
 /* A duration for people: "12 ms", "3.4 s", "2 h 5 min". */
 #define DURATION_TEXT_SIZE 48
@@ -70,6 +70,6 @@ void table_add(struct table *t, const char *text);
 void table_add_int(struct table *t, int64_t number);
 /* headings: column_count of them. */
 void table_print(const struct ctl *c, const struct table *t,
-                 const char *const *headings);
+		 const char *const *headings);
 
 #endif

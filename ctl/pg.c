@@ -91,8 +91,8 @@ connect_failure(struct pg *pg)
 {
 	const char *text = PQerrorMessage(pg->conn);
 	static const char *const denied[] = {
-		"authentication failed", "no pg_hba.conf entry",
-		"no password supplied", "permission denied for database",
+		"authentication failed",      "no pg_hba.conf entry",
+		"no password supplied",       "permission denied for database",
 		"is not permitted to log in",
 	};
 
@@ -103,11 +103,11 @@ connect_failure(struct pg *pg)
 	if (strstr(text, "database \"") != NULL &&
 	    strstr(text, "does not exist") != NULL)
 		pg->hint = mem_strdup("Create it first: createdb NAME, then: "
-		                      "rappelctl db migrate");
+				      "rappelctl db migrate");
 	else if (strstr(text, "role \"") != NULL &&
-	         strstr(text, "does not exist") != NULL) {
+		 strstr(text, "does not exist") != NULL) {
 		pg->hint = mem_strdup("Name an existing role in the conninfo: "
-		                      "user=NAME");
+				      "user=NAME");
 		return CTL_PERMISSION;
 	}
 	return CTL_DATABASE;
@@ -135,10 +135,11 @@ connect_quietly(struct pg *pg)
 
 	if (options == NULL) {
 		char *text;
-		int len = asprintf(&text, "the database's conninfo, from %s, "
-		                   "is malformed: %s",
-		                   pg->target.conninfo_origin,
-		                   reason != NULL ? reason : "no memory");
+		int len = asprintf(&text,
+				   "the database's conninfo, from %s, "
+				   "is malformed: %s",
+				   pg->target.conninfo_origin,
+				   reason != NULL ? reason : "no memory");
 
 		ASSERT(len >= 0);
 		set_message(pg, text);
@@ -214,22 +215,26 @@ check_schema(struct pg *pg, int version)
 	if (version >= SCHEMA_VERSION && version <= SCHEMA_VERSION + 1)
 		return CTL_OK;
 	if (version == 0)
-		snprintf(text, sizeof(text), "database \"%s\" has no rappel "
-		         "schema; this rappelctl needs version %d",
-		         PQdb(pg->conn), SCHEMA_VERSION);
+		snprintf(text, sizeof(text),
+			 "database \"%s\" has no rappel "
+			 "schema; this rappelctl needs version %d",
+			 PQdb(pg->conn), SCHEMA_VERSION);
 	else if (version < SCHEMA_VERSION)
-		snprintf(text, sizeof(text), "the schema in database \"%s\" "
-		         "has version %d; this rappelctl needs %d",
-		         PQdb(pg->conn), version, SCHEMA_VERSION);
+		snprintf(text, sizeof(text),
+			 "the schema in database \"%s\" "
+			 "has version %d; this rappelctl needs %d",
+			 PQdb(pg->conn), version, SCHEMA_VERSION);
 	else
-		snprintf(text, sizeof(text), "the schema in database \"%s\" "
-		         "has version %d, too new for this rappelctl, which "
-		         "knows %d", PQdb(pg->conn), version, SCHEMA_VERSION);
+		snprintf(text, sizeof(text),
+			 "the schema in database \"%s\" "
+			 "has version %d, too new for this rappelctl, which "
+			 "knows %d",
+			 PQdb(pg->conn), version, SCHEMA_VERSION);
 	set_message(pg, text);
 	pg->hint = mem_strdup(version < SCHEMA_VERSION
-	                          ? "Run: rappelctl db migrate"
-	                          : "Install the newer rappel; rappelctl db "
-	                            "version shows both.");
+				  ? "Run: rappelctl db migrate"
+				  : "Install the newer rappel; rappelctl db "
+				    "version shows both.");
 	return CTL_CONFIG;
 }
 
@@ -312,8 +317,8 @@ code_of_sqlstate(const char *state)
 	};
 
 	for (size_t n = 0; n < sizeof(codes) / sizeof(codes[0]); n++)
-		if (strncmp(state, codes[n].begins,
-		            strlen(codes[n].begins)) == 0)
+		if (strncmp(state, codes[n].begins, strlen(codes[n].begins)) ==
+		    0)
 			return codes[n].code;
 	return CTL_FAILED;
 }
@@ -323,8 +328,7 @@ static int
 statement_failure(struct pg *pg, const PGresult *rows)
 {
 	const char *state = PQresultErrorField(rows, PG_DIAG_SQLSTATE);
-	const char *text =
-	    PQresultErrorField(rows, PG_DIAG_MESSAGE_PRIMARY);
+	const char *text = PQresultErrorField(rows, PG_DIAG_MESSAGE_PRIMARY);
 	const char *hint = PQresultErrorField(rows, PG_DIAG_MESSAGE_HINT);
 
 	if (state == NULL || text == NULL) {
@@ -415,21 +419,22 @@ collect(struct pg *pg, int sent, PGresult **rows_out)
 
 int
 pg_query_quietly(struct pg *pg, const char *sql, int param_count,
-                 const char *const *params, PGresult **rows_out)
+		 const char *const *params, PGresult **rows_out)
 {
 	CHECK_OBJ(pg, PG_MAGIC);
 	if (pg->conn == NULL) {
 		set_message(pg, "not connected");
 		return CTL_DATABASE;
 	}
-	return collect(pg, PQsendQueryParams(pg->conn, sql, param_count, NULL,
-	                                     params, NULL, NULL, 0),
-	               rows_out);
+	return collect(pg,
+		       PQsendQueryParams(pg->conn, sql, param_count, NULL,
+					 params, NULL, NULL, 0),
+		       rows_out);
 }
 
 int
 pg_query(struct pg *pg, const char *sql, int param_count,
-         const char *const *params, PGresult **rows_out)
+	 const char *const *params, PGresult **rows_out)
 {
 	int rc = pg_query_quietly(pg, sql, param_count, params, rows_out);
 
@@ -459,11 +464,13 @@ pg_schema_version(struct pg *pg, int *out)
 	 * Not to_regclass(): behind the lock of a migration it would still say
 	 * what the session found before it waited.
 	 */
-	int rc = pg_query(pg, "SELECT EXISTS (SELECT FROM pg_catalog.pg_class "
-	                  "c JOIN pg_catalog.pg_namespace n "
-	                  "ON n.oid = c.relnamespace "
-	                  "WHERE n.nspname = 'rappel' "
-	                  "AND c.relname = 'migrations')", 0, NULL, &rows);
+	int rc = pg_query(pg,
+			  "SELECT EXISTS (SELECT FROM pg_catalog.pg_class "
+			  "c JOIN pg_catalog.pg_namespace n "
+			  "ON n.oid = c.relnamespace "
+			  "WHERE n.nspname = 'rappel' "
+			  "AND c.relname = 'migrations')",
+			  0, NULL, &rows);
 
 	if (rc != CTL_OK)
 		return rc;
@@ -473,8 +480,10 @@ pg_schema_version(struct pg *pg, int *out)
 		*out = 0;
 		return CTL_OK;
 	}
-	rc = pg_query(pg, "SELECT coalesce(max(version), 0) "
-	              "FROM rappel.migrations", 0, NULL, &rows);
+	rc = pg_query(pg,
+		      "SELECT coalesce(max(version), 0) "
+		      "FROM rappel.migrations",
+		      0, NULL, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	*out = atoi(PQgetvalue(rows, 0, 0));
@@ -522,8 +531,8 @@ pad_uuid(const char *text, char pad, char out[UUID_TEXT_SIZE])
 		out[at++] = (char)tolower((unsigned char)*p);
 	}
 	while (at < 36) {
-		out[at] = at == 8 || at == 13 || at == 18 || at == 23 ? '-'
-		                                                      : pad;
+		out[at] =
+		    at == 8 || at == 13 || at == 18 || at == 23 ? '-' : pad;
 		at++;
 	}
 	out[36] = '\0';
@@ -544,11 +553,13 @@ pg_find_instance(struct pg *pg, const char *text, char out[UUID_TEXT_SIZE])
 		advise("List them: rappelctl run list");
 		return CTL_USAGE;
 	}
-	rc = pg_query(pg, "SELECT i.id, v.workflow, i.status "
-	              "FROM rappel.workflow_instances i "
-	              "JOIN rappel.workflow_versions v ON v.id = i.version_id "
-	              "WHERE i.id BETWEEN $1::uuid AND $2::uuid "
-	              "ORDER BY i.id DESC LIMIT 6", 2, params, &rows);
+	rc = pg_query(pg,
+		      "SELECT i.id, v.workflow, i.status "
+		      "FROM rappel.workflow_instances i "
+		      "JOIN rappel.workflow_versions v ON v.id = i.version_id "
+		      "WHERE i.id BETWEEN $1::uuid AND $2::uuid "
+		      "ORDER BY i.id DESC LIMIT 6",
+		      2, params, &rows);
 	if (rc != CTL_OK)
 		return rc;
 	count = PQntuples(rows);
@@ -560,7 +571,7 @@ pg_find_instance(struct pg *pg, const char *text, char out[UUID_TEXT_SIZE])
 		rc = CTL_NOT_FOUND;
 	} else {
 		complain("\"%s\" is the beginning of %s run ids:", text,
-		         count > CANDIDATES_MAX ? "many" : "several");
+			 count > CANDIDATES_MAX ? "many" : "several");
 		for (int n = 0; n < count && n < CANDIDATES_MAX; n++)
 			advise("%s  %s  %s", PQgetvalue(rows, n, 0),
 			       PQgetvalue(rows, n, 1), PQgetvalue(rows, n, 2));

@@ -32,10 +32,9 @@ void pg_complain(const struct pg *pg, int code);
  * with PQclear(). Without rows_out the result is dropped.
  */
 int pg_query(struct pg *pg, const char *sql, int param_count,
-             const char *const *params, PGresult **rows_out) MUST_CHECK;
+	     const char *const *params, PGresult **rows_out) MUST_CHECK;
 int pg_query_quietly(struct pg *pg, const char *sql, int param_count,
-                     const char *const *params,
-                     PGresult **rows_out) MUST_CHECK;
+		     const char *const *params, PGresult **rows_out) MUST_CHECK;
 /* Many statements in one text, without parameters: a migration. */
 int pg_script(struct pg *pg, const char *sql) MUST_CHECK;
 /* How long the next statements may take; 0: as the connection began. */
@@ -49,15 +48,14 @@ void pg_array_add(struct buf *b, struct slice text);
 void pg_array_end(struct buf *b);
 
 /* A timestamptz as complete RFC 3339 text, UTC. */
-#define SQL_TIME(x) \
-	"to_char((" x ") AT TIME ZONE 'UTC', " \
+#define SQL_TIME(x)                                                            \
+	"to_char((" x ") AT TIME ZONE 'UTC', "                                 \
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 /*
  * The full id that text begins, as "run" commands take it. out has room for
  * a UUID's text.
  */
-int pg_find_instance(struct pg *pg, const char *text,
-                     char out[37]) MUST_CHECK;
+int pg_find_instance(struct pg *pg, const char *text, char out[37]) MUST_CHECK;
 
 #endif

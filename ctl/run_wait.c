@@ -38,11 +38,18 @@ enum { END_ID, END_STATUS = 3, END_OUTPUT = 7, END_ERROR, END_CAUSE };
 
 #define END_COLUMNS (sizeof(end_columns) / sizeof(end_columns[0]))
 
+/* clang-format off */
+#define END_SQL \
+	"SELECT id, workflow, version, status, " SQL_TIME("created_at") ", " \
+	SQL_TIME("started_at") ", " SQL_TIME("ended_at") ", " \
+	"output, error, cause FROM rappel.instances WHERE id = $1::uuid"
+/* clang-format on */
+
 static bool
 has_ended(const char *status)
 {
-	static const char *const ended[] = { "succeeded", "failed",
-		                             "timed_out", "cancelled" };
+	static const char *const ended[] = { "succeeded", "failed", "timed_out",
+					     "cancelled" };
 
 	for (size_t n = 0; n < sizeof(ended) / sizeof(ended[0]); n++)
 		if (strcmp(status, ended[n]) == 0)
@@ -55,7 +62,7 @@ static const char *
 cell(const PGresult *rows, int column)
 {
 	return PQgetisnull(rows, 0, column) ? NULL
-	                                    : PQgetvalue(rows, 0, column);
+					    : PQgetvalue(rows, 0, column);
 }
 
 int
@@ -65,11 +72,7 @@ run_show_end(const struct ctl *c, struct pg *pg, const char *id)
 	const char *status, *error, *cause;
 	PGresult *rows;
 	bool succeeded;
-	int rc = pg_query(pg, "SELECT id, workflow, version, status, "
-	                  SQL_TIME("created_at") ", " SQL_TIME("started_at")
-	                  ", " SQL_TIME("ended_at") ", output, error, cause "
-	                  "FROM rappel.instances WHERE id = $1::uuid", 1,
-	                  params, &rows);
+	int rc = pg_query(pg, END_SQL, 1, params, &rows);
 
 	if (rc != CTL_OK)
 		return rc;
@@ -95,16 +98,16 @@ run_show_end(const struct ctl *c, struct pg *pg, const char *id)
 		out_line("%s", id);
 	else if (succeeded)
 		out_json_text(PQgetisnull(rows, 0, END_OUTPUT)
-		                  ? "null"
-		                  : PQgetvalue(rows, 0, END_OUTPUT));
+				  ? "null"
+				  : PQgetvalue(rows, 0, END_OUTPUT));
 	if (!succeeded) {
 		complain("run %s %s%s%s%s%s", id,
-		         strcmp(status, "timed_out") == 0   ? "timed out" :
-		         strcmp(status, "cancelled") == 0 ? "was cancelled" :
-		                                            status,
-		         error != NULL ? ": " : "", error != NULL ? error : "",
-		         cause != NULL && *cause != '\0' ? ": " : "",
-		         cause != NULL ? cause : "");
+			 strcmp(status, "timed_out") == 0   ? "timed out"
+			 : strcmp(status, "cancelled") == 0 ? "was cancelled"
+							    : status,
+			 error != NULL ? ": " : "", error != NULL ? error : "",
+			 cause != NULL && *cause != '\0' ? ": " : "",
+			 cause != NULL ? cause : "");
 		advise("What happened: rappelctl run history %s", id);
 		rc = CTL_RUN_FAILED;
 	}
@@ -141,13 +144,17 @@ look(struct waiting *w)
 	if (w->away_since_us != 0)
 		rc = pg_reopen_quietly(w->pg);
 	if (rc == CTL_OK)
-		rc = pg_query_quietly(w->pg, "SELECT status, reason "
-		                      "FROM rappel.workflow_instances "
-		                      "WHERE id = $1::uuid", 1, params, &rows);
+		rc = pg_query_quietly(w->pg,
+				      "SELECT status, reason "
+				      "FROM rappel.workflow_instances "
+				      "WHERE id = $1::uuid",
+				      1, params, &rows);
 	if (rc == CTL_DATABASE) {
 		if (w->away_since_us == 0) {
-			note(w->c, "the database went away; waiting for it: "
-			     "%s", pg_message(w->pg));
+			note(w->c,
+			     "the database went away; waiting for it: "
+			     "%s",
+			     pg_message(w->pg));
 			w->away_since_us = now_us;
 		}
 		if (now_us - w->away_since_us < DATABASE_AWAY_MAX_US)
@@ -183,21 +190,21 @@ static void
 say_detached(const struct waiting *w, const char *why)
 {
 	complain("%s; run %s goes on%s%s%s", why, w->id,
-	         w->status[0] != '\0' ? " (it is " : "", w->status,
-	         w->status[0] != '\0' ? ")" : "");
+		 w->status[0] != '\0' ? " (it is " : "", w->status,
+		 w->status[0] != '\0' ? ")" : "");
 	advise("Wait again: rappelctl run wait %s", w->id);
 }
 
 int
 run_wait(const struct ctl *c, struct pg *pg, const char *id,
-         uint64_t timeout_us)
+	 uint64_t timeout_us)
 {
 	struct waiting w = {
 		.c = c,
 		.pg = pg,
 		.id = id,
-		.until_us = timeout_us == 0 ? UINT64_MAX
-		                            : clock_mono_us() + timeout_us,
+		.until_us =
+		    timeout_us == 0 ? UINT64_MAX : clock_mono_us() + timeout_us,
 	};
 	uint64_t pause_us = POLL_MIN_US;
 

@@ -9,13 +9,12 @@
 
 /* Polls until the run has ended, then shows it. timeout_us 0: for ever. */
 int run_wait(const struct ctl *c, struct pg *pg, const char *id,
-             uint64_t timeout_us) MUST_CHECK;
+	     uint64_t timeout_us) MUST_CHECK;
 
 /*
  * Shows output or error of a run that ended: CTL_OK when it succeeded, else
  * CTL_RUN_FAILED. CTL_REFUSED when it has not ended.
  */
-int run_show_end(const struct ctl *c, struct pg *pg,
-                 const char *id) MUST_CHECK;
+int run_show_end(const struct ctl *c, struct pg *pg, const char *id) MUST_CHECK;
 
 #endif

@@ -43,7 +43,7 @@ file_in(const char *dir)
  */
 static char *
 choose_file(const struct ctl *c, const char *dir, const char *dev_dir,
-            bool *dev_out)
+	    bool *dev_out)
 {
 	char *file;
 
@@ -76,7 +76,7 @@ target_load(const struct ctl *c, struct config *out, struct target *t)
 {
 	char *dev_dir = config_dev_dir();
 	const char *dir = given(c, OPTION_DIR) ? option(c, OPTION_DIR)
-	                                       : environment("RAPPEL_DIR");
+					       : environment("RAPPEL_DIR");
 	struct config_flags flags = {
 		.database = option(c, OPTION_DATABASE),
 		.dir = option(c, OPTION_DIR),
@@ -98,7 +98,7 @@ target_load(const struct ctl *c, struct config *out, struct target *t)
 		free(dev_dir);
 		target_fini(t);
 		return rc == -EACCES || rc == -EPERM ? CTL_PERMISSION
-		                                     : CTL_CONFIG;
+						     : CTL_CONFIG;
 	}
 	t->dir = mem_strdup(out->dir);
 	if (given(c, OPTION_DIR))

@@ -12,6 +12,6 @@
  * Exit code; both are released by the caller on CTL_OK.
  */
 int target_load(const struct ctl *c, struct config *out,
-                struct target *t) MUST_CHECK;
+		struct target *t) MUST_CHECK;
 
 #endif

@@ -163,7 +163,14 @@ batch_split(struct batch *b, struct batch *to)
 	uint32_t half = b->row_count / 2;
 	uint32_t kept = 0;
 
-	ASSERT(batch_empty(to) && half > 0);
+	ASSERT(batch_empty(to));
+	if (b->row_count == 0) {
+		for (uint32_t i = b->end_count / 2; i < b->end_count; i++)
+			ends_push(to, b->ends[i]);
+		b->end_count /= 2;
+		return;
+	}
+	ASSERT(half > 0);
 	for (uint32_t i = half; i < b->row_count; i++) {
 		struct batch_row *moved = b->rows[i];
 		struct batch_row *spare = row_add(to);

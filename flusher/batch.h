@@ -51,7 +51,8 @@ void batch_clear(struct batch *b);
 /* The rows join no more: what fills from now on is another batch. */
 void batch_seal(struct batch *b);
 /* Moves the second half of the rows, with the ends of their instances, into
- * to, which is empty: for finding the row that the server refuses. */
+ * to, which is empty; without rows, of the ends: for finding what the server
+ * refuses. */
 void batch_split(struct batch *b, struct batch *to);
 
 /* Applies the event to the lease's instance and adds entry and effects to the

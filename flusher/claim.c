@@ -44,6 +44,7 @@ struct arrival {
 	struct buf input; /* JSON text */
 	char *name;
 	bool has_journal;
+	bool commanded; /* somebody asked for something before it is here */
 };
 
 enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
@@ -79,6 +80,7 @@ struct claim {
 };
 
 static void claim_step(struct claim *c);
+static void command_apply(struct claim *c, const PGresult *r, int row);
 
 /* ---- arrivals: version, journal, start ---- */
 
@@ -110,13 +112,15 @@ arrival_block(struct claim *c, struct arrival *a, const char *reason)
 }
 
 /*
- * Makes the instance and brings it up to date; journal is NULL for one that
- * never ran. What it wants then is done at once: the claim is committed, and
- * so is the journal.
+ * Makes the instance and brings it up to date; journal and commands are NULL
+ * for one that never ran and of which nobody wants anything. What it wants
+ * then is done at once: the claim is committed, and so is the journal. But a
+ * cancel comes first: what was cancelled before it was here starts nothing.
  */
 static void
 arrival_start(struct claim *c, struct arrival *a,
-              const struct version *version, const PGresult *journal)
+              const struct version *version, const PGresult *journal,
+              const PGresult *commands)
 {
 	struct flusher *f = c->flusher;
 	struct effects effects = { NULL, 0, 0 };
@@ -153,11 +157,15 @@ arrival_start(struct claim *c, struct arrival *a,
 			arrival_block(c, a, reason);
 			return;
 		}
-		f->counters.recovered++;
+		f->counters.recovered += a->has_journal;
 		effects_clear(&effects);
 		instance_wanted(lease->engine, &effects);
 	}
-	if (instance_status(lease->engine) != INSTANCE_RUNNING)
+	for (int i = 0; commands != NULL && i < PQntuples(commands); i++)
+		command_apply(c, commands, i);
+	if (lease->ended)
+		; /* by a command; its end is in the batch */
+	else if (instance_status(lease->engine) != INSTANCE_RUNNING)
 		batch_add_end(f, lease);
 	else
 		batch_perform(f, lease, &effects);
@@ -203,10 +211,11 @@ journal_reply(void *arg, const struct db_reply *reply)
 	if (reply->outcome == DB_DONE && a != NULL) {
 		version = versions_find(c->flusher->versions, a->version_id);
 		/* Its end may have been on its way when it was listed. */
-		if (PQntuples(reply->results[1]) == 0)
+		if (PQntuples(reply->results[2]) == 0)
 			arrival_free(c, a);
 		else if (version != NULL && version->definition != NULL)
-			arrival_start(c, a, version, reply->results[0]);
+			arrival_start(c, a, version, reply->results[0],
+			              reply->results[1]);
 	}
 	claim_step(c);
 }
@@ -240,13 +249,14 @@ arrivals_step(struct claim *c)
 		} else if (lease_find(f->leases, &a->id) != NULL) {
 			arrival_free(c, a); /* we have it already */
 			continue;
-		} else if (!a->has_journal) {
-			arrival_start(c, a, version, NULL);
+		} else if (!a->has_journal && !a->commanded) {
+			arrival_start(c, a, version, NULL, NULL);
 			continue;
 		} else {
 			call = db_call_begin(c->db, journal_reply, c);
 			params_uuid(&c->params, &a->id);
 			params_send(&c->params, call, &sql_log_read);
+			params_send(&c->params, call, &sql_commands_of);
 			params_uuid(&c->params, &c->flusher->incarnation);
 			params_send(&c->params, call, &sql_still_owned);
 		}
@@ -268,6 +278,7 @@ arrival_take(struct claim *c, const PGresult *r, int row)
 	a->version_id = db_int64(r, row, 1);
 	a->started_at_us = params_time_us(db_int64(r, row, 3));
 	a->has_journal = db_bool(r, row, 4);
+	a->commanded = db_bool(r, row, 7);
 	buf_add(&a->input, PQgetvalue(r, row, 5),
 	        (size_t)PQgetlength(r, row, 5));
 	if (!PQgetisnull(r, row, 6))

@@ -176,20 +176,23 @@ commit_again(struct commit *c, const char *sqlstate, const char *message)
 	after(c->retry_event, c->retry_us);
 }
 
-/* The one row that the server refuses: its instance is set aside. */
+/* The one row, or without rows the one end, that the server refuses: its
+ * instance is set aside. */
 static void
 row_refused(struct commit *c, const char *sqlstate, const char *message)
 {
 	struct flusher *f = c->flusher;
-	struct batch_row *row = batch_row(c->flying, 0);
-	struct lease *lease = row->lease;
+	bool has_row = batch_rows(c->flying) > 0;
+	struct lease *lease = has_row ? batch_row(c->flying, 0)->lease :
+	                                batch_end(c->flying, 0);
 	char reason[512];
 
 	snprintf(reason, sizeof(reason),
-	         "its journal was refused by the server, SQLSTATE %s: %s",
-	         sqlstate, message);
+	         "its %s was refused by the server, SQLSTATE %s: %s",
+	         has_row ? "journal" : "end", sqlstate, message);
 	log_error("instance blocked reason=\"%s\"", reason);
-	lease->batches--;
+	if (has_row)
+		lease->batches--;
 	/* What else travelled here goes with a later batch. */
 	for (uint32_t i = 0; i < batch_ends(c->flying); i++) {
 		struct lease *end = batch_end(c->flying, i);
@@ -212,15 +215,18 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 	bool data = strncmp(reply->sqlstate, "22", 2) == 0 ||
 	    strncmp(reply->sqlstate, "23", 2) == 0 ||
 	    strncmp(reply->sqlstate, "54", 2) == 0;
+	uint32_t suspects = batch_rows(c->flying) > 0 ?
+	    batch_rows(c->flying) :
+	    batch_ends(c->flying);
 
 	c->flusher->counters.commits_refused++;
 	if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
-	if (!data || batch_rows(c->flying) == 0) {
+	if (!data || suspects == 0) {
 		commit_again(c, reply->sqlstate, reply->message);
 		return;
 	}
-	if (batch_rows(c->flying) == 1) {
+	if (suspects == 1) {
 		row_refused(c, reply->sqlstate, reply->message);
 		return;
 	}
@@ -291,13 +297,29 @@ pack_rows(struct commit *c, struct db_call *call)
 	params_send(p, call, &sql_log_insert);
 }
 
+/* A column of type text takes every character but NUL: U+FFFD stands for
+ * it. The journal, as JSON, has it as it was. */
 static void
-add_text_or_null(struct params *p, struct slice text)
+add_text_or_null(struct commit *c, struct slice text)
 {
-	if (text.data == NULL)
+	struct params *p = &c->params;
+
+	if (text.data == NULL) {
 		params_add_null(p);
-	else
+		return;
+	}
+	if (memchr(text.data, 0, text.len) == NULL) {
 		params_add_bytes(p, text);
+		return;
+	}
+	c->text.len = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.data[i] == 0)
+			buf_add(&c->text, "\xef\xbf\xbd", 3);
+		else
+			buf_add_byte(&c->text, text.data[i]);
+	}
+	params_add_bytes(p, buf_slice(&c->text));
 }
 
 static void
@@ -335,11 +357,11 @@ pack_ends(struct commit *c, struct db_call *call)
 	params_array_end(p);
 	params_array_begin(p, PG_TEXT);
 	for (uint32_t i = 0; i < count; i++)
-		add_text_or_null(p, ends[i].error);
+		add_text_or_null(c, ends[i].error);
 	params_array_end(p);
 	params_array_begin(p, PG_TEXT);
 	for (uint32_t i = 0; i < count; i++)
-		add_text_or_null(p, ends[i].cause);
+		add_text_or_null(c, ends[i].cause);
 	params_array_end(p);
 	params_array_begin(p, PG_TIMESTAMPTZ);
 	for (uint32_t i = 0; i < count; i++)

@@ -461,6 +461,12 @@ dispatch_run(struct flusher *f)
 		else if (route->unserved_us == 0)
 			route->unserved_us = begun;
 	}
+	/* In turns, or a backlog of one action would starve the others. */
+	route = TAILQ_FIRST(&d->routes.waiting);
+	if (route != NULL) {
+		TAILQ_REMOVE(&d->routes.waiting, route, waiting_entry);
+		TAILQ_INSERT_TAIL(&d->routes.waiting, route, waiting_entry);
+	}
 	for (uint32_t i = 0; i < d->slots_used; i++)
 		slot_send(f, &d->slots[i]);
 	f->counters.dispatch_calls++;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "common/utf8.h"
 
 void
 errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
@@ -19,7 +20,8 @@ errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
 	e->count = count;
 	e->status = status;
 	e->due_in_us = due_in_us;
-	e->reason = mem_strdup(reason);
+	/* Made with snprintf(): it may have been cut within a character. */
+	e->reason = mem_strndup(reason, utf8_cut(reason, strlen(reason)));
 	TAILQ_INSERT_TAIL(list, e, entry);
 }
 

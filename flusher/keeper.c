@@ -11,6 +11,7 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/conninfo.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/claim.h"
@@ -455,10 +456,35 @@ keeper_db_ready(void *arg, struct db *db)
 	db_call_send(call);
 }
 
+/* libpq reads the connection string itself; what it cannot read is no
+ * outage. Its text may quote a part of a password, so then it is not shown. */
+static void
+check_conninfo(struct keeper *k)
+{
+	const char *conninfo = k->flusher->config.database;
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+	char why[500];
+
+	if (options == NULL) {
+		snprintf(why, sizeof(why),
+		         "the database's connection string cannot be read: %s",
+		         message == NULL || conninfo_has_password(conninfo) ?
+		             "see RAPPEL_DATABASE_URL or url in rappel.conf" :
+		             message);
+		why[strcspn(why, "\n")] = '\0';
+		flusher_exit(k->flusher, EXIT_CONFIG, why);
+	}
+	PQconninfoFree(options);
+}
+
 /* At the first contact, what no waiting will mend is said at once. */
 static const char *
-hopeless(const char *sqlstate)
+hopeless(const char *sqlstate, const char *why)
 {
+	/* libpq's word for a value of the string that can never be right. */
+	if (sqlstate[0] == '\0' && strncmp(why, "invalid ", 8) == 0)
+		return "the database's connection string is wrong: correct it";
 	if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
 	    strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42703") == 0)
 		return "the database has no rappel schema of this version: "
@@ -479,7 +505,7 @@ keeper_db_lost(void *arg, struct db *db, const char *sqlstate,
                const char *why)
 {
 	struct keeper *k = arg;
-	const char *advice = hopeless(sqlstate);
+	const char *advice = hopeless(sqlstate, why);
 	char text[800];
 
 	(void)db;
@@ -523,7 +549,7 @@ left_reply(void *arg, const struct db_reply *reply)
 	k->busy = false;
 	if (reply->outcome == DB_DONE)
 		log_info("leases handed back instances=%s",
-		         PQcmdTuples(reply->results[2]));
+		         PQcmdTuples(reply->results[3]));
 	else
 		log_warning("leases not handed back, another pool will take "
 		            "them reason=\"%s\"",
@@ -552,6 +578,9 @@ keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
 	params_clear(p);
 	params_uuid(p, &f->incarnation);
 	params_send(p, call, &sql_fence);
+	/* Waits for a claim that is still running: what it brings must be
+	 * handed back too. */
+	params_send(p, call, &sql_pool_row_lock);
 	params_send(p, call, &sql_instances_requeue);
 	params_send(p, call, &sql_pool_delete);
 	db_call_plain(call, &sql_wake);
@@ -636,6 +665,12 @@ keeper_ready(const struct keeper *k)
 }
 
 bool
+keeper_away(const struct keeper *k)
+{
+	return k->outage_told;
+}
+
+bool
 keeper_holds(const struct keeper *k)
 {
 	/* Well before anybody may call us dead. */
@@ -676,6 +711,7 @@ keeper_create(struct flusher *f)
 	read_boot_id(k);
 	k->tick = event_new(f->base, -1, 0, tick_cb, k);
 	ASSERT(k->tick != NULL);
+	check_conninfo(k);
 	k->db = db_create(f->base, &options, &keeper_ops, k);
 	return k;
 }

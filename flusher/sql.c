@@ -92,12 +92,15 @@ STATEMENT(ends_probe,
 
 /* ---- claimer ---- */
 
+/* Whether somebody wants something of it; one look for all. */
+#define COMMANDED "i.id IN (SELECT w.instance_id FROM rappel.commands w)"
+
 #define CLAIM_RETURNING \
 	"UPDATE rappel.workflow_instances i SET status = 'running', " \
 	"owner = $1, started_at = coalesce(i.started_at, now()), " \
 	"due_at = NULL FROM c WHERE i.id = c.id " \
 	"RETURNING i.id, i.version_id, (-i.priority)::int4, i.started_at, " \
-	"c.started_before, i.input::text, i.name"
+	"c.started_before, i.input::text, i.name, " COMMANDED
 
 /* Behind the last one taken, so that dead index entries under a long-held
  * snapshot are not walked over again and again. */
@@ -139,13 +142,18 @@ STATEMENT_PLAIN(blocked_cancel,
 
 STATEMENT(owned,
           "SELECT i.id, i.version_id, (-i.priority)::int4, i.started_at, true, "
-          "i.input::text, i.name FROM rappel.workflow_instances i "
-          "WHERE i.owner = $1",
+          "i.input::text, i.name, " COMMANDED
+          " FROM rappel.workflow_instances i WHERE i.owner = $1",
           1, PG_UUID);
 
 STATEMENT(log_read,
           "SELECT instance_id, seq, count, at, entries::text "
           "FROM rappel.action_log WHERE instance_id = $1 ORDER BY seq",
+          1, PG_UUID);
+
+STATEMENT(commands_of,
+          "SELECT c.id, c.instance_id, c.cause FROM rappel.commands c "
+          "WHERE c.instance_id = $1 ORDER BY c.id",
           1, PG_UUID);
 
 STATEMENT(still_owned,
@@ -273,7 +281,7 @@ const struct db_statement *const sql_writer_statements[] = {
 const struct db_statement *const sql_claimer_statements[] = {
 	&sql_fence, &sql_backend_add, &sql_claim_queued, &sql_claim_due,
 	&sql_claim_commanded, &sql_blocked_cancel, &sql_owned, &sql_log_read,
-	&sql_still_owned, &sql_version_read,
+	&sql_commands_of, &sql_still_owned, &sql_version_read,
 	&sql_release, &sql_reason_set, &sql_commands_read,
 	&sql_commands_sweep, NULL
 };

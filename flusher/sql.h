@@ -36,6 +36,7 @@ extern const struct db_statement sql_blocked_cancel;
 extern const struct db_statement sql_owned;
 extern const struct db_statement sql_still_owned;
 extern const struct db_statement sql_log_read;
+extern const struct db_statement sql_commands_of;
 extern const struct db_statement sql_version_read;
 extern const struct db_statement sql_release;
 extern const struct db_statement sql_reason_set;

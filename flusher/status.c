@@ -19,7 +19,8 @@ enum flusher_health
 status_health(const struct flusher *f)
 {
 	if (f->phase == FLUSHER_STARTING)
-		return HEALTH_STARTING;
+		return keeper_away(f->keeper) ? HEALTH_DATABASE_AWAY :
+		                                HEALTH_STARTING;
 	if (f->phase != FLUSHER_WORKING)
 		return HEALTH_DRAINING;
 	if (!keeper_ready(f->keeper) || !keeper_holds(f->keeper) ||

@@ -452,6 +452,12 @@ FROM rappel.workflow_instances i
 JOIN rappel.workflow_versions v ON v.id = i.version_id
 LEFT JOIN rappel.worker_pools p ON p.incarnation = i.owner;
 
+-- A JSON string as text; NUL, which text cannot hold, as U+FFFD.
+CREATE FUNCTION rappel.text_of(value json) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT replace($1::text, '\u0000', '\ufffd')::json #>> '{}'
+$$;
+
 -- One entry of the journal a row. at is when the attempt ended or the event
 -- happened, run how long the attempt ran in its worker (the slot's number).
 CREATE VIEW rappel.history AS
@@ -471,8 +477,9 @@ SELECT l.instance_id, l.seq + e.n::int - 1 AS seq,
 	l.at + (e.e ->> 1)::bigint * interval '1 microsecond' AS at,
 	(e.e ->> 7)::bigint * interval '1 microsecond' AS run,
 	CASE WHEN (e.e ->> 0) = '1' THEN e.e -> 8 END AS result,
-	CASE WHEN (e.e ->> 0) = '2' THEN e.e ->> 8 END AS error,
-	CASE WHEN (e.e ->> 0) IN ('2', '4') THEN e.e ->> 9 END AS cause
+	CASE WHEN (e.e ->> 0) = '2' THEN rappel.text_of(e.e -> 8) END AS error,
+	CASE WHEN (e.e ->> 0) IN ('2', '4') THEN rappel.text_of(e.e -> 9) END
+		AS cause
 FROM rappel.action_log l
 JOIN rappel.workflow_instances i ON i.id = l.instance_id
 JOIN rappel.workflow_versions v ON v.id = i.version_id

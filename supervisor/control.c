@@ -393,6 +393,42 @@ control_resume_cb(evutil_socket_t fd, short what, void *arg)
 	event_add(control->accept_event, NULL);
 }
 
+/* The lock is ours, so a socket there is one that was left behind; but not
+ * when somebody listens on it, and what is no socket is nothing of ours. */
+static int
+control_clear(const struct sockaddr_un *addr, struct error *err)
+{
+	const char *path = addr->sun_path;
+	struct stat st;
+	int fd, rc;
+
+	if (lstat(path, &st) != 0)
+		return 0; /* bind() says what is wrong, if it is */
+	if (!S_ISSOCK(st.st_mode)) {
+		error_set(err, "%s is no socket; remove it or choose another "
+		          "directory", path);
+		return -EXIT_CONFIG;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0) {
+		rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr));
+		if (rc != 0)
+			rc = errno;
+		close(fd);
+		if (rc == 0 || rc == EAGAIN) {
+			error_set(err, "another program listens on %s; stop "
+			          "it or choose another directory", path);
+			return -EXIT_TRY_LATER;
+		}
+	}
+	if (unlink(path) != 0 && errno != ENOENT) {
+		error_set(err, "%s cannot be replaced: %s", path,
+		          strerror(errno));
+		return -EXIT_CONFIG;
+	}
+	return 0;
+}
+
 static int
 control_listen(const char *path, struct error *err)
 {
@@ -408,12 +444,9 @@ control_listen(const char *path, struct error *err)
 		return -EXIT_CONFIG;
 	}
 	strcpy(addr.sun_path, path);
-	/* Nobody listens there: the lock is ours. */
-	if (unlink(path) != 0 && errno != ENOENT) {
-		error_set(err, "%s cannot be replaced: %s", path,
-		          strerror(errno));
-		return -EXIT_CONFIG;
-	}
+	rc = control_clear(&addr, err);
+	if (rc < 0)
+		return rc;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
 		error_set(err, "socket: %s", strerror(errno));

@@ -278,10 +278,13 @@ static void
 dev_spawn_postgres(struct dev *d)
 {
 	static const char *const settings[] = {
-		"listen_addresses=",   "port=" DEV_PORT,
+		("port=" DEV_PORT),    "listen_addresses=",
 		"max_connections=50",  "shared_buffers=256MB",
 		"max_wal_size=4GB",    "logging_collector=off",
 		"unix_socket_permissions=0700", "cluster_name=rappel-dev",
+		/* After a crash one syncfs, not an fsync of each file: 0.1 s
+		 * and not 2.4 s before it takes connections again. */
+		"recovery_init_sync_method=syncfs",
 	};
 	struct strings argv = { NULL, 0 };
 	struct strings env = { NULL, 0 };

@@ -27,7 +27,7 @@
 
 /* Without a word from the flusher for that long it hangs; it owes one every
  * 5 s. */
-#define SILENT_TICKS_MAX 30U
+#define SILENT_TICKS_MAX 12U
 /* Beside the workers: control clients, lock, log, loop, and a reserve. */
 #define SIGNAL_EVENTS 5U
 #define DESCRIPTORS_OWN (CONTROL_CLIENTS_MAX + 48U)
@@ -214,7 +214,9 @@ parse_options(int argc, char **argv, struct config_flags *flags, bool *dev,
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "rappeld: unexpected argument \"%s\"\n",
+		fprintf(stderr,
+		        "rappeld: unexpected argument \"%s\"\n"
+		        "try \"rappeld --help\"\n",
 		        argv[optind]);
 		exit(EXIT_USAGE);
 	}

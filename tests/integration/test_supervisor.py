@@ -339,7 +339,8 @@ class Refusing(Case):
     def test_flusher_in_a_crash_loop_backs_off(self):
         self.env["RAPPEL_FLUSHER"] = "/bin/false"
         self.start()
-        time.sleep(1.6)
+        wait_for("it listens", self.status)
+        time.sleep(1.5)
         restarts = self.process_of("flusher")["restarts"]
         self.assertLessEqual(restarts, 5)
         self.assertGreaterEqual(restarts, 3)
@@ -350,7 +351,8 @@ class Refusing(Case):
     def test_worker_that_cannot_start_backs_off(self):
         self.env["RAPPEL_WORKER"] = "/bin/true"
         self.start()
-        time.sleep(1.6)
+        wait_for("it listens", self.status)
+        time.sleep(1.5)
         found = self.process_of("worker")
         self.assertLessEqual(found["restarts"], 5)
         self.assertEqual(found["last_exit"], "exit status 0")
@@ -360,6 +362,7 @@ class Control(Case):
 
     def test_bad_requests(self):
         self.start()
+        wait_for("it listens", self.status)
         for request in ({}, [], {"verb": "shutdown"}, {"verb": 1}, None):
             peer = self.control()
             peer.send([REQUEST, 0, 0, 0, request])

@@ -4,7 +4,8 @@
 #include "common/buf.h"
 #include "tests/unit/unit.h"
 
-START_TEST (slices) {
+START_TEST(slices)
+{
 	static const struct {
 		const char *name;
 		struct slice slice;
@@ -26,7 +27,8 @@ START_TEST (slices) {
 }
 END_TEST
 
-START_TEST (grows) {
+START_TEST(grows)
+{
 	struct buf b = BUF_EMPTY;
 
 	for (int i = 0; i < 100000; i++)
@@ -42,7 +44,8 @@ START_TEST (grows) {
 }
 END_TEST
 
-START_TEST (adds) {
+START_TEST(adds)
+{
 	struct buf b = BUF_EMPTY;
 
 	buf_add(&b, NULL, 0);
@@ -56,7 +59,8 @@ START_TEST (adds) {
 }
 END_TEST
 
-START_TEST (prints_long) {
+START_TEST(prints_long)
+{
 	char text[1000];
 	struct buf b = BUF_EMPTY;
 
@@ -75,7 +79,8 @@ START_TEST (prints_long) {
 }
 END_TEST
 
-START_TEST (drops) {
+START_TEST(drops)
+{
 	struct buf b = BUF_EMPTY;
 
 	buf_add_text(&b, "abcdef");

@@ -72,7 +72,8 @@ static const struct {
 	{ "beyond 64 bits with the unit", "99999999999999999d", -ERANGE, 0 },
 };
 
-START_TEST (duration) {
+START_TEST(duration)
+{
 	uint64_t us = 0;
 
 	CASE(&durations[_i],
@@ -142,7 +143,8 @@ static const struct {
 	  ":2: there is a password in a file that everybody can read" },
 };
 
-START_TEST (file) {
+START_TEST(file)
+{
 	char name[64];
 	struct config_flags flags = { .file = name };
 	struct error err = { .line = 0 };
@@ -166,7 +168,8 @@ START_TEST (file) {
 }
 END_TEST
 
-START_TEST (file_values) {
+START_TEST(file_values)
+{
 	static const char text[] =
 	    "[database]\n"
 	    "url = \"host=/run dbname=a # b\" # comment\n"
@@ -214,7 +217,8 @@ START_TEST (file_values) {
 }
 END_TEST
 
-START_TEST (presets) {
+START_TEST(presets)
+{
 	struct config_flags flags = { .file = NULL };
 	struct config c;
 
@@ -238,7 +242,8 @@ START_TEST (presets) {
 }
 END_TEST
 
-START_TEST (precedence) {
+START_TEST(precedence)
+{
 	char name[64];
 	struct config_flags flags = { .file = NULL };
 	struct error err;
@@ -277,7 +282,8 @@ START_TEST (precedence) {
 }
 END_TEST
 
-START_TEST (password_places) {
+START_TEST(password_places)
+{
 	char name[64];
 	struct config_flags flags = { .database = "host=x password=secret" };
 	struct error err;
@@ -307,7 +313,8 @@ START_TEST (password_places) {
 END_TEST
 
 /* What is printed reads back as the same, and says where it came from. */
-START_TEST (prints) {
+START_TEST(prints)
+{
 	char name[64];
 	struct config_flags flags = { .file = NULL, .workers = "7" };
 	struct error err;
@@ -318,7 +325,7 @@ START_TEST (prints) {
 
 	clean_environment();
 	setenv("RAPPEL_DATABASE_URL", "host=h password=secret dbname=d", 1);
-	setenv("RAPPEL_POOL_NAME", "a # b", 1);
+	setenv("RAPPEL_POOL_NAME", " a # \"b ", 1);
 	setenv("RAPPEL_SHUTDOWN_GRACE", "1500ms", 1);
 	ck_assert_int_eq(config_load(&flags, &c, &err), 0);
 	config_print(&c, to);
@@ -335,7 +342,7 @@ START_TEST (prints) {
 	flags = (struct config_flags){ .file = name };
 	ck_assert_msg(config_load(&flags, &again, &err) == 0, "%s",
 		      err.message);
-	ck_assert_str_eq(again.pool_name, "a # b");
+	ck_assert_str_eq(again.pool_name, " a # \"b ");
 	ck_assert_uint_eq(again.workers, 7);
 	ck_assert_uint_eq(again.shutdown_grace_us, c.shutdown_grace_us);
 	unlink(name);
@@ -345,7 +352,8 @@ START_TEST (prints) {
 }
 END_TEST
 
-START_TEST (dev_dir) {
+START_TEST(dev_dir)
+{
 	char *dir;
 
 	clean_environment();
@@ -412,7 +420,8 @@ static const struct {
 	{ "scheme alone", "postgresql://", NULL },
 };
 
-START_TEST (conninfo) {
+START_TEST(conninfo)
+{
 	struct buf out = BUF_EMPTY;
 	const char *masked = conninfos[_i].masked;
 

@@ -22,7 +22,8 @@ static const struct {
 	  "state \"A\", line 12: bad" },
 };
 
-START_TEST (texts) {
+START_TEST(texts)
+{
 	char text[600];
 
 	error_text(&cases[_i].err, text, sizeof(text));
@@ -34,7 +35,8 @@ START_TEST (texts) {
 }
 END_TEST
 
-START_TEST (sets) {
+START_TEST(sets)
+{
 	struct error err = { .line = 7 };
 	char text[1001];
 

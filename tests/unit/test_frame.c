@@ -90,7 +90,8 @@ static const struct {
 	  PEER_WORKER, -EPROTO },
 };
 
-START_TEST (decodes) {
+START_TEST(decodes)
+{
 	struct slice bytes = cases[_i].bytes;
 	uint8_t *copy = malloc(bytes.len > 0 ? bytes.len : 1);
 	struct error err = { .line = 0 };
@@ -110,7 +111,8 @@ START_TEST (decodes) {
 }
 END_TEST
 
-START_TEST (round_trip) {
+START_TEST(round_trip)
+{
 	static const struct {
 		uint16_t slot;
 		uint32_t spawn, count;
@@ -159,7 +161,8 @@ START_TEST (round_trip) {
 }
 END_TEST
 
-START_TEST (names) {
+START_TEST(names)
+{
 	ck_assert_str_eq(frame_type_name(FRAME_HELLO), "HELLO");
 	ck_assert_str_eq(frame_type_name(FRAME_REPLY), "REPLY");
 	ck_assert_str_eq(frame_type_name(0), "?");

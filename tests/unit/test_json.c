@@ -82,7 +82,8 @@ static const struct {
 	  NULL },
 };
 
-START_TEST (parses) {
+START_TEST(parses)
+{
 	const char *text = goods[_i].text;
 	const char *written = goods[_i].written;
 	struct buf b = BUF_EMPTY, back = BUF_EMPTY, again = BUF_EMPTY;
@@ -165,7 +166,8 @@ static const struct {
 	{ "closing nothing", "]", 1, "not valid JSON" },
 };
 
-START_TEST (refuses) {
+START_TEST(refuses)
+{
 	struct buf b = BUF_EMPTY;
 	struct error err = { .line = 0 };
 	struct json_places places = { NULL, 0, 0 };
@@ -189,7 +191,8 @@ START_TEST (refuses) {
 }
 END_TEST
 
-START_TEST (nul_in_text) {
+START_TEST(nul_in_text)
+{
 	struct buf b = BUF_EMPTY;
 
 	ck_assert_int_eq(json_parse("1\0", 2, 4, &b, NULL, NULL), -EINVAL);
@@ -199,7 +202,8 @@ START_TEST (nul_in_text) {
 END_TEST
 
 /* The same count as value_check(), on both sides. */
-START_TEST (depth) {
+START_TEST(depth)
+{
 	char text[400];
 
 	for (uint32_t max = 0; max <= DEFINITION_DEPTH_MAX; max++) {
@@ -225,7 +229,8 @@ START_TEST (depth) {
 END_TEST
 
 /* Containers around the sizes at which their header grows. */
-START_TEST (sizes) {
+START_TEST(sizes)
+{
 	static const struct {
 		uint32_t count;
 		size_t header;
@@ -265,7 +270,8 @@ START_TEST (sizes) {
 }
 END_TEST
 
-START_TEST (places) {
+START_TEST(places)
+{
 	/* The outer map and the list in it get longer headers at their end,
 	 * which moves what has been noted. */
 	struct buf text = BUF_EMPTY, b = BUF_EMPTY;
@@ -314,7 +320,8 @@ END_TEST
 
 /* ---- writing ---- */
 
-START_TEST (writes_pretty) {
+START_TEST(writes_pretty)
+{
 	static const char text[] = "{\"a\":[1,{\"b\":[]}],\"c\":{},\"d\":null}";
 	static const char pretty[] = "{\n"
 				     "  \"a\": [\n"
@@ -337,7 +344,8 @@ START_TEST (writes_pretty) {
 END_TEST
 
 /* Every character alone and at every place of a longer string. */
-START_TEST (writes_strings) {
+START_TEST(writes_strings)
+{
 	for (unsigned c = 0; c < 128; c++) {
 		for (size_t len = 1; len < 20; len++) {
 			struct buf b = BUF_EMPTY, json = BUF_EMPTY;
@@ -362,7 +370,8 @@ START_TEST (writes_strings) {
 END_TEST
 
 /* Any double reads back equal, and is short. */
-START_TEST (writes_doubles) {
+START_TEST(writes_doubles)
+{
 	uint64_t seed = 99;
 
 	for (int i = 0; i < 100000; i++) {
@@ -396,7 +405,8 @@ START_TEST (writes_doubles) {
 END_TEST
 
 /* A locale with a decimal comma changes nothing. */
-START_TEST (other_locale) {
+START_TEST(other_locale)
+{
 	static const char *const names[] = { "de_DE.UTF-8", "de_DE.utf8",
 					     "fr_FR.UTF-8" };
 	struct buf b = BUF_EMPTY, out = BUF_EMPTY;
@@ -413,7 +423,8 @@ START_TEST (other_locale) {
 }
 END_TEST
 
-START_TEST (foreign_encodings) {
+START_TEST(foreign_encodings)
+{
 	static const struct {
 		const char *name;
 		struct slice bytes;

@@ -145,7 +145,8 @@ put_frames(struct world *w, uint32_t from, uint32_t to)
 	buf_fini(&b);
 }
 
-START_TEST (delivers_then_ends) {
+START_TEST(delivers_then_ends)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -163,7 +164,8 @@ START_TEST (delivers_then_ends) {
 }
 END_TEST
 
-START_TEST (byte_by_byte) {
+START_TEST(byte_by_byte)
+{
 	struct world w;
 	struct buf b = BUF_EMPTY;
 
@@ -199,7 +201,8 @@ static const struct {
 	{ "text", SLICE_LITERAL("GET / HTTP/1.0\r\n\r\n"), "longer than" },
 };
 
-START_TEST (breaks_protocol) {
+START_TEST(breaks_protocol)
+{
 	struct world w;
 	struct buf b = BUF_EMPTY;
 
@@ -219,7 +222,8 @@ START_TEST (breaks_protocol) {
 }
 END_TEST
 
-START_TEST (is_refused) {
+START_TEST(is_refused)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -247,7 +251,8 @@ START_TEST (is_refused) {
 }
 END_TEST
 
-START_TEST (destroyed_within) {
+START_TEST(destroyed_within)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -264,7 +269,8 @@ START_TEST (destroyed_within) {
 }
 END_TEST
 
-START_TEST (pauses) {
+START_TEST(pauses)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -300,7 +306,8 @@ START_TEST (pauses) {
 END_TEST
 
 /* Each send is one record here, so that they can be counted. */
-START_TEST (sends_once_a_turn) {
+START_TEST(sends_once_a_turn)
+{
 	struct world w;
 	uint8_t bytes[4096];
 	struct buf *out;
@@ -329,7 +336,8 @@ START_TEST (sends_once_a_turn) {
 END_TEST
 
 /* More than the socket takes: kept, and nobody waits. */
-START_TEST (full_socket) {
+START_TEST(full_socket)
+{
 	struct world w;
 	struct buf *out;
 	size_t unsent;
@@ -355,7 +363,8 @@ START_TEST (full_socket) {
 }
 END_TEST
 
-START_TEST (large_frames) {
+START_TEST(large_frames)
+{
 	struct world w;
 	uint8_t *payload = mem_alloc(BYTES_MAX);
 
@@ -374,7 +383,8 @@ START_TEST (large_frames) {
 }
 END_TEST
 
-START_TEST (answers) {
+START_TEST(answers)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, true);
@@ -390,7 +400,8 @@ START_TEST (answers) {
 END_TEST
 
 /* Writing to one that is gone must not lose what it had said. */
-START_TEST (gone_while_writing) {
+START_TEST(gone_while_writing)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -413,7 +424,8 @@ START_TEST (gone_while_writing) {
 END_TEST
 
 /* It does not read any more but has not closed. */
-START_TEST (write_fails_alone) {
+START_TEST(write_fails_alone)
+{
 	struct world w;
 
 	world_open(&w, SOCK_STREAM, false);
@@ -438,7 +450,8 @@ START_TEST (write_fails_alone) {
 END_TEST
 
 /* A loop that pauses at every frame reads no more than it delivers. */
-START_TEST (pause_bounds_memory) {
+START_TEST(pause_bounds_memory)
+{
 	struct world w;
 	uint32_t total = 0;
 	struct buf b = BUF_EMPTY;

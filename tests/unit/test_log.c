@@ -40,7 +40,8 @@ logged(void)
 	return at != NULL ? at : text;
 }
 
-START_TEST (line) {
+START_TEST(line)
+{
 	char text[200] = "";
 	int year, month, day, hour, minute, second, ms, used = 0;
 
@@ -59,7 +60,8 @@ START_TEST (line) {
 }
 END_TEST
 
-START_TEST (priorities) {
+START_TEST(priorities)
+{
 	char text[200] = "";
 
 	setenv("JOURNAL_STREAM", "8:1", 1);
@@ -93,7 +95,8 @@ static const struct {
 	{ "empty", "", "msg=\"\"\n" },
 };
 
-START_TEST (events) {
+START_TEST(events)
+{
 	unsetenv("JOURNAL_STREAM");
 	stderr_to(false);
 	log_init("x", LOG_LEVEL_INFO);
@@ -102,7 +105,8 @@ START_TEST (events) {
 }
 END_TEST
 
-START_TEST (levels) {
+START_TEST(levels)
+{
 	enum log_level level;
 
 	stderr_to(false);
@@ -123,7 +127,8 @@ START_TEST (levels) {
 }
 END_TEST
 
-START_TEST (cut) {
+START_TEST(cut)
+{
 	char text[5000];
 
 	memset(text, 'x', sizeof(text));
@@ -137,7 +142,8 @@ START_TEST (cut) {
 END_TEST
 
 /* A full pipe or socket holds nobody up. */
-START_TEST (nobody_reads) {
+START_TEST(nobody_reads)
+{
 	uint64_t lost;
 	char *text;
 	char drain[8192];

@@ -20,14 +20,14 @@ quoted(const char *text)
 	return copy;
 }
 
-#define LOCAL \
-	"{'StateMachines':{'Other':{'TestCases':{'Sad':{'Pay':'Broken'}}}," \
-	"'Shop':{'TestCases':{" \
-	"'Happy':{'Pay':'Paid'},'Sad':{'Pay':'Flaky'}}}}," \
-	"'MockedResponses':{'Paid':{'0':{'Return':{'ok':true}}}," \
-	"'Broken':{'0':{'Throw':{'Error':'Broke','Cause':'c'}}}," \
+#define LOCAL                                                                  \
+	"{'StateMachines':{'Other':{'TestCases':{'Sad':{'Pay':'Broken'}}},"    \
+	"'Shop':{'TestCases':{"                                                \
+	"'Happy':{'Pay':'Paid'},'Sad':{'Pay':'Flaky'}}}},"                     \
+	"'MockedResponses':{'Paid':{'0':{'Return':{'ok':true}}},"              \
+	"'Broken':{'0':{'Throw':{'Error':'Broke','Cause':'c'}}},"              \
 	"'Flaky':{'0-1':{'Throw':{'Error':'Slow'}},'2':{'Return':2}}}}"
-#define BY_STATE \
+#define BY_STATE                                                               \
 	"{'MockedResponses':{'Pay':{'0':{'Return':1},'1-2':{'Return':2}}}}"
 #define ARN "arn:aws:states:::lambda:charge"
 
@@ -40,47 +40,115 @@ static const struct {
 	uint32_t attempts[5]; /* 0 ends them */
 	const char *want[5];
 } answers[] = {
-	{ "by resource", "{'" ARN "':{'return':[1]}}", NULL, false, { 1 },
+	{ "by resource",
+	  "{'" ARN "':{'return':[1]}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { "[1]" } },
-	{ "by action", "{'charge':{'return':null}}", NULL, false, { 1 },
+	{ "by action",
+	  "{'charge':{'return':null}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { "null" } },
-	{ "by state", "{'Pay':{'return':false}}", NULL, false, { 1 },
+	{ "by state",
+	  "{'Pay':{'return':false}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { "false" } },
-	{ "resource before state", "{'Pay':{'return':1},'" ARN
-	  "':{'return':2}}", NULL, false, { 1 }, { "2" } },
-	{ "nothing said", "{'Ship':{'return':1}}", NULL, false, { 1 },
+	{ "resource before state",
+	  "{'Pay':{'return':1},'" ARN "':{'return':2}}",
+	  NULL,
+	  false,
+	  { 1 },
+	  { "2" } },
+	{ "nothing said",
+	  "{'Ship':{'return':1}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { NULL } },
-	{ "an echo", "{'Pay':{'echo':true}}", NULL, false, { 1 },
+	{ "an echo",
+	  "{'Pay':{'echo':true}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { "{\"in\":1}" } },
-	{ "a throw", "{'Pay':{'throw':{'Error':'E','Cause':'C'}}}", NULL,
-	  false, { 1 }, { "!E:C" } },
-	{ "without a cause", "{'Pay':{'throw':{'Error':'E'}}}", NULL, false,
-	  { 1 }, { "!E:" } },
-	{ "small letters", "{'Pay':{'error':'E','cause':'C'}}", NULL, false,
-	  { 1 }, { "!E:C" } },
-	{ "a timeout", "{'Pay':{'timeout':true}}", NULL, false, { 1 },
+	{ "a throw",
+	  "{'Pay':{'throw':{'Error':'E','Cause':'C'}}}",
+	  NULL,
+	  false,
+	  { 1 },
+	  { "!E:C" } },
+	{ "without a cause",
+	  "{'Pay':{'throw':{'Error':'E'}}}",
+	  NULL,
+	  false,
+	  { 1 },
+	  { "!E:" } },
+	{ "small letters",
+	  "{'Pay':{'error':'E','cause':'C'}}",
+	  NULL,
+	  false,
+	  { 1 },
+	  { "!E:C" } },
+	{ "a timeout",
+	  "{'Pay':{'timeout':true}}",
+	  NULL,
+	  false,
+	  { 1 },
 	  { "!States.Timeout:" } },
-	{ "a sequence", "{'Pay':{'sequence':[{'return':1},{'error':'E'},"
-	  "{'return':3}]}}", NULL, false, { 1, 1, 2, 1 },
+	{ "a sequence",
+	  "{'Pay':{'sequence':[{'return':1},{'error':'E'},"
+	  "{'return':3}]}}",
+	  NULL,
+	  false,
+	  { 1, 1, 2, 1 },
 	  { "1", "!E:", "3", "3" } },
-	{ "a sequence in a Map", "{'Pay':{'sequence':[{'error':'E'},"
-	  "{'return':2}]}}", NULL, true, { 1, 1, 2, 2 },
+	{ "a sequence in a Map",
+	  "{'Pay':{'sequence':[{'error':'E'},"
+	  "{'return':2}]}}",
+	  NULL,
+	  true,
+	  { 1, 1, 2, 2 },
 	  { "!E:", "!E:", "2", "2" } },
-	{ "the first case of the workflow", LOCAL, NULL, false, { 1 },
+	{ "the first case of the workflow",
+	  LOCAL,
+	  NULL,
+	  false,
+	  { 1 },
 	  { "{\"ok\":true}" } },
-	{ "a case by name", LOCAL, "Sad", false, { 1, 2, 3, 1 },
+	{ "a case by name",
+	  LOCAL,
+	  "Sad",
+	  false,
+	  { 1, 2, 3, 1 },
 	  { "!Slow:", "!Slow:", "2", "2" } },
-	{ "a case of another machine", LOCAL, "Other/Sad", false, { 1 },
+	{ "a case of another machine",
+	  LOCAL,
+	  "Other/Sad",
+	  false,
+	  { 1 },
 	  { "!Broke:c" } },
-	{ "the first case of a machine", LOCAL, "Other", false, { 1 },
+	{ "the first case of a machine",
+	  LOCAL,
+	  "Other",
+	  false,
+	  { 1 },
 	  { "!Broke:c" } },
-	{ "responses by state", BY_STATE, NULL, false, { 1, 1, 1, 1 },
+	{ "responses by state",
+	  BY_STATE,
+	  NULL,
+	  false,
+	  { 1, 1, 1, 1 },
 	  { "1", "2", "2", "2" } },
 };
 
 static void
 check_answer(const char *name, bool found, const struct mock_answer *a,
-             const char *want)
+	     const char *want)
 {
 	struct buf got = BUF_EMPTY;
 
@@ -91,26 +159,25 @@ check_answer(const char *name, bool found, const struct mock_answer *a,
 	ck_assert_msg(want != NULL, "%s: an answer", name);
 	if (a->failed)
 		buf_printf(&got, "!%.*s:%.*s", (int)a->error.len,
-		           (const char *)a->error.data, (int)a->cause.len,
-		           (const char *)a->cause.data);
+			   (const char *)a->error.data, (int)a->cause.len,
+			   (const char *)a->cause.data);
 	else
 		json_write(a->value, &got);
-	ck_assert_msg(strcmp(buf_text(&got), want) == 0,
-	              "%s: got %s, not %s", name, (char *)got.data, want);
+	ck_assert_msg(strcmp(buf_text(&got), want) == 0, "%s: got %s, not %s",
+		      name, (char *)got.data, want);
 	buf_fini(&got);
 }
 
-START_TEST(answers_tasks)
-{
+START_TEST (answers_tasks) {
 	char *text = quoted(answers[_i].mocks);
 	struct error err = { .line = 0 };
 	struct buf input = BUF_EMPTY;
-	struct mocks *m = mocks_parse(text, strlen(text),
-	                              answers[_i].test_case, "Shop", &err);
+	struct mocks *m = mocks_parse(text, strlen(text), answers[_i].test_case,
+				      "Shop", &err);
 
 	ck_assert_msg(m != NULL, "%s: %s", answers[_i].name, err.message);
 	ck_assert_int_eq(json_parse("{\"in\":1}", 8, 32, &input, NULL, &err),
-	                 0);
+			 0);
 	for (int n = 0; n < 5 && answers[_i].attempts[n] != 0; n++) {
 		struct mock_question q = {
 			.state_no = 7,
@@ -152,36 +219,33 @@ static const struct {
 	  "string" },
 	{ "no attempt", "{'MockedResponses':{'A':{'x':{'Return':1}}}}", NULL,
 	  "no attempt" },
-	{ "a range backwards",
-	  "{'MockedResponses':{'A':{'2-1':{'Return':1}}}}", NULL,
-	  "no attempt" },
+	{ "a range backwards", "{'MockedResponses':{'A':{'2-1':{'Return':1}}}}",
+	  NULL, "no attempt" },
 	{ "no attempts", "{'MockedResponses':{'A':{}}}", NULL, "attempts" },
 	{ "no responses", "{'StateMachines':{}}", NULL, "MockedResponses" },
 	{ "no such case", LOCAL, "Sorry", "no test case \"Sorry\"" },
 	{ "a case without responses",
 	  "{'StateMachines':{'S':{'TestCases':{'T':{'A':'R'}}}},"
-	  "'MockedResponses':{}}", NULL, "does not have" },
-	{ "a case of a plain map", "{'A':{'return':1}}", "T",
-	  "no test cases" },
+	  "'MockedResponses':{}}",
+	  NULL, "does not have" },
+	{ "a case of a plain map", "{'A':{'return':1}}", "T", "no test cases" },
 };
 
-START_TEST(refuses_files)
-{
+START_TEST (refuses_files) {
 	char *text = quoted(bad[_i].mocks);
 	struct error err = { .line = 0 };
-	struct mocks *m = mocks_parse(text, strlen(text), bad[_i].test_case,
-	                              "w", &err);
+	struct mocks *m =
+	    mocks_parse(text, strlen(text), bad[_i].test_case, "w", &err);
 
 	ck_assert_msg(m == NULL, "%s: accepted", bad[_i].name);
 	ck_assert_msg(err.message[0] != '\0', "%s: no message", bad[_i].name);
 	ck_assert_msg(strstr(err.message, bad[_i].want) != NULL,
-	              "%s: says \"%s\"", bad[_i].name, err.message);
+		      "%s: says \"%s\"", bad[_i].name, err.message);
 	free(text);
 }
 END_TEST
 
-START_TEST(names_the_line)
-{
+START_TEST (names_the_line) {
 	static const char text[] =
 	    "{\"A\": {\"return\": 1},\n\n\"B\": {\"retrun\": 1}}";
 	struct error err = { .line = 0 };
@@ -205,28 +269,29 @@ static const struct {
 	{ "sleep ms", "sleep", "{\"ms\":20}", "{\"ms\":20}", 20000 },
 	{ "sleep of nothing", "sleep", "{}",
 	  "!Rappel.InputInvalid:sleep needs {\"seconds\": number} or "
-	  "{\"ms\": number}, not negative and at most a year", 0 },
+	  "{\"ms\": number}, not negative and at most a year",
+	  0 },
 	{ "fail", "fail", "{}", "!States.TaskFailed:", 0 },
 	{ "fail with words", "fail", "{\"error\":\"E\",\"cause\":\"C\"}",
 	  "!E:C", 0 },
 	{ "fail badly", "fail", "{\"error\":1}",
 	  "!Rappel.InputInvalid:fail: \"error\" must be a string of 1 to 128 "
-	  "bytes", 0 },
+	  "bytes",
+	  0 },
 	{ "another", "command", "{}", NULL, 0 },
 };
 
-START_TEST(builtins_answer)
-{
+START_TEST (builtins_answer) {
 	const char *text = builtins[_i].input;
 	struct mock_answer a = { .failed = false };
 	struct buf input = BUF_EMPTY;
 	uint64_t delay_us = 1;
 	bool found;
 
-	ck_assert_int_eq(json_parse(text, strlen(text), 32, &input, NULL,
-	                            NULL), 0);
-	found = builtin_answer(slice_of(builtins[_i].action),
-	                       buf_slice(&input), &a, &delay_us);
+	ck_assert_int_eq(json_parse(text, strlen(text), 32, &input, NULL, NULL),
+			 0);
+	found = builtin_answer(slice_of(builtins[_i].action), buf_slice(&input),
+			       &a, &delay_us);
 	check_answer(builtins[_i].name, found, &a, builtins[_i].want);
 	ck_assert_uint_eq(delay_us, builtins[_i].delay_us);
 	buf_fini(&input);

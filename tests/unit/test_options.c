@@ -15,38 +15,64 @@ static const struct {
 	const char *value; /* NULL: not given; or a part of the message */
 } cases[] = {
 	{ "words", { "run", "list" }, "run list", OPTION_JSON, NULL },
-	{ "an option behind", { "run", "list", "--json" }, "run list",
-	  OPTION_JSON, "" },
-	{ "an option before", { "--limit", "5", "run", "list" }, "run list",
-	  OPTION_LIMIT, "5" },
-	{ "an option between", { "run", "--limit=5", "list" }, "run list",
-	  OPTION_LIMIT, "5" },
+	{ "an option behind",
+	  { "run", "list", "--json" },
+	  "run list",
+	  OPTION_JSON,
+	  "" },
+	{ "an option before",
+	  { "--limit", "5", "run", "list" },
+	  "run list",
+	  OPTION_LIMIT,
+	  "5" },
+	{ "an option between",
+	  { "run", "--limit=5", "list" },
+	  "run list",
+	  OPTION_LIMIT,
+	  "5" },
 	{ "an empty argument", { "--name=", "x" }, "x", OPTION_NAME, "" },
-	{ "the last one counts", { "--limit", "5", "--limit", "6" }, "",
-	  OPTION_LIMIT, "6" },
+	{ "the last one counts",
+	  { "--limit", "5", "--limit", "6" },
+	  "",
+	  OPTION_LIMIT,
+	  "6" },
 	{ "a letter", { "-c", "F", "x" }, "x", OPTION_CONFIG, "F" },
 	{ "a letter that sticks", { "-cF" }, "", OPTION_CONFIG, "F" },
 	{ "letters together", { "-qv" }, "", OPTION_VERBOSE, "" },
-	{ "an argument like an option", { "--input", "-1" }, "", OPTION_INPUT,
+	{ "an argument like an option",
+	  { "--input", "-1" },
+	  "",
+	  OPTION_INPUT,
 	  "-1" },
-	{ "stdin", { "exec", "-", "-i", "-" }, "exec -", OPTION_INPUT_FILE,
+	{ "stdin",
+	  { "exec", "-", "-i", "-" },
+	  "exec -",
+	  OPTION_INPUT_FILE,
 	  "-" },
 	{ "only words", { "--", "--json" }, "--json", OPTION_JSON, NULL },
-	{ "a version of one", { "run", "start", "--version", "2" },
-	  "run start", OPTION_VERSION, "2" },
+	{ "a version of one",
+	  { "run", "start", "--version", "2" },
+	  "run start",
+	  OPTION_VERSION,
+	  "2" },
 	{ "our version", { "--version" }, "version", OPTION_VERSION, NULL },
-	{ "a typing error", { "run", "--jsn" }, NULL, 0,
+	{ "a typing error",
+	  { "run", "--jsn" },
+	  NULL,
+	  0,
 	  "did you mean --json?" },
 	{ "nothing near", { "--xyzzy" }, NULL, 0, "rappelctl help" },
 	{ "an unknown letter", { "-x" }, NULL, 0, "-x" },
 	{ "no argument", { "--limit" }, NULL, 0, "needs an argument" },
 	{ "no argument of a letter", { "-c" }, NULL, 0, "needs an argument" },
-	{ "an argument too many", { "--json=1" }, NULL, 0,
+	{ "an argument too many",
+	  { "--json=1" },
+	  NULL,
+	  0,
 	  "takes no argument" },
 };
 
-START_TEST(parses)
-{
+START_TEST (parses) {
 	char *argv[WORDS_MAX + 2] = { strdup("rappelctl") };
 	struct error err = { .line = 0 };
 	struct args a;
@@ -76,8 +102,8 @@ START_TEST(parses)
 			CASE(&cases[_i], value == NULL);
 		else
 			CASE(&cases[_i],
-			     value != NULL && strcmp(value, cases[_i].value) ==
-			     0);
+			     value != NULL &&
+				 strcmp(value, cases[_i].value) == 0);
 		args_fini(&a);
 	}
 	for (int n = 0; n < argc; n++)
@@ -85,8 +111,7 @@ START_TEST(parses)
 }
 END_TEST
 
-START_TEST(finds_the_nearest)
-{
+START_TEST (finds_the_nearest) {
 	static const char *const names[] = { "run start", "run list", "stop" };
 
 	ck_assert_str_eq(nearest_name("stpo", names, 3), "stop");

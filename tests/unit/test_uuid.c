@@ -30,7 +30,8 @@ static const struct {
 	  NULL },
 };
 
-START_TEST (parses) {
+START_TEST(parses)
+{
 	struct uuid u = { { 9 } };
 	char text[UUID_TEXT_SIZE];
 
@@ -44,7 +45,8 @@ START_TEST (parses) {
 }
 END_TEST
 
-START_TEST (random_ones) {
+START_TEST(random_ones)
+{
 	struct uuid a, b, c;
 	char text[UUID_TEXT_SIZE];
 
@@ -63,7 +65,8 @@ START_TEST (random_ones) {
 END_TEST
 
 /* Ids that were made in the same millisecond spread over a table. */
-START_TEST (hash_spreads) {
+START_TEST(hash_spreads)
+{
 	static uint32_t slots[1024];
 	uint32_t most = 0;
 

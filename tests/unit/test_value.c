@@ -143,7 +143,8 @@ static const struct {
 	{ "duplicate keys", BYTES("\x82\xa1k\x01\xa1k\x02"), VALUE | FRAME },
 };
 
-START_TEST (check) {
+START_TEST(check)
+{
 	struct slice bytes = checks[_i].bytes;
 	struct error err = { .line = 0 };
 	/* At the end of its memory, so that a sanitizer sees a step beyond. */
@@ -162,7 +163,8 @@ START_TEST (check) {
 END_TEST
 
 /* Every byte of a good value changed or cut off: refused or read, no more. */
-START_TEST (check_damaged) {
+START_TEST(check_damaged)
+{
 	struct buf b = of_json("{\"a\":[1,-2,3.5,\"x\xc3\xa9y\",null,true],"
 			       "\"b\":{\"c\":[[],{}],\"d\":70000}}");
 
@@ -187,7 +189,8 @@ START_TEST (check_damaged) {
 }
 END_TEST
 
-START_TEST (check_depth) {
+START_TEST(check_depth)
+{
 	uint8_t bytes[200];
 
 	for (uint32_t max = 0; max <= DEFINITION_DEPTH_MAX; max++) {
@@ -208,7 +211,8 @@ END_TEST
 
 /* ---- reading ---- */
 
-START_TEST (read_items) {
+START_TEST(read_items)
+{
 	struct buf b = of_json("[null,true,-5,18446744073709551615,0.5,"
 			       "\"s\",[1],{\"k\":2},9223372036854775807]");
 	struct cursor c = cursor_of(buf_slice(&b));
@@ -236,7 +240,8 @@ START_TEST (read_items) {
 }
 END_TEST
 
-START_TEST (read_frames) {
+START_TEST(read_frames)
+{
 	struct slice bytes =
 	    SLICE_LITERAL("\x95\x07\xa1s\xc4\x01\xff\x91\x01\x81\x01\x02");
 	struct cursor c = cursor_of(bytes);
@@ -272,7 +277,8 @@ START_TEST (read_frames) {
 }
 END_TEST
 
-START_TEST (get_and_at) {
+START_TEST(get_and_at)
+{
 	struct buf b = of_json("{\"a\":1,\"b\":{\"a\":9},\"a\":2,\"\":3}");
 	struct buf l = of_json("[10,[11],12]");
 	struct slice map = buf_slice(&b), list = buf_slice(&l), v;
@@ -351,7 +357,8 @@ static const struct {
 	{ "empty map and array", "{}", "[]", false },
 };
 
-START_TEST (equal) {
+START_TEST(equal)
+{
 	struct buf a = of_json(equals[_i].a), b = of_json(equals[_i].b);
 
 	CASE(&equals[_i],
@@ -364,7 +371,8 @@ START_TEST (equal) {
 }
 END_TEST
 
-START_TEST (equal_encodings) {
+START_TEST(equal_encodings)
+{
 	ck_assert(value_equal(SLICE_LITERAL("\x01"),
 			      SLICE_LITERAL("\xd3\0\0\0\0\0\0\0\x01")));
 	ck_assert(value_equal(SLICE_LITERAL("\xcf\0\0\0\0\0\0\0\x01"),
@@ -377,7 +385,8 @@ START_TEST (equal_encodings) {
 END_TEST
 
 /* Maps that a comparison by squares, or by duplicates, never ends with. */
-START_TEST (equal_large) {
+START_TEST(equal_large)
+{
 	struct buf a = BUF_EMPTY, b = BUF_EMPTY;
 	char key[16];
 
@@ -529,7 +538,8 @@ compare(struct cursor *c, const msgpack_object *o)
 	}
 }
 
-START_TEST (packs_like_msgpack_c) {
+START_TEST(packs_like_msgpack_c)
+{
 	uint64_t seed = 4711;
 
 	for (int i = 0; i < 200; i++) {
@@ -556,7 +566,8 @@ START_TEST (packs_like_msgpack_c) {
 }
 END_TEST
 
-START_TEST (packs_smallest) {
+START_TEST(packs_smallest)
+{
 	static const struct {
 		const char *name;
 		int64_t i;
@@ -597,7 +608,8 @@ END_TEST
 
 /* ---- sharing ---- */
 
-START_TEST (shares) {
+START_TEST(shares)
+{
 	struct buf b = of_json("{\"a\":[1,[2,3]]}");
 	struct value *whole = value_create(buf_slice(&b));
 	struct value *list, *inner, *again, *null = value_null();

@@ -1,0 +1,126 @@
+/* Tests of supervisor/group_policy.h: who is started when, and the backoff of
+ * those that die. */
+#include "supervisor/group_policy.h"
+
+#include "tests/unit/unit.h"
+
+#define NOW 1000000U
+#define SIZE 4U
+
+static const struct {
+	const char *name;
+	struct slot_view slots[SIZE];
+	bool draining;
+	uint32_t count;
+	uint32_t first;
+	uint64_t wake_us;
+} cases[] = {
+	{ "fills up to its size",
+	  { { true, 0 }, { true, 0 }, { true, 0 }, { true, 0 } },
+	  false, 4, 0, UINT64_MAX },
+	{ "leaves those that live",
+	  { { false, 0 }, { false, 0 }, { true, 0 }, { false, 0 } },
+	  false, 1, 2, UINT64_MAX },
+	{ "waits out a backoff",
+	  { { false, 0 }, { true, NOW + 1 }, { false, 0 }, { false, 0 } },
+	  false, 0, 0, NOW + 1 },
+	{ "and not longer",
+	  { { false, 0 }, { true, NOW }, { false, 0 }, { false, 0 } },
+	  false, 1, 1, UINT64_MAX },
+	{ "wakes for the first of several",
+	  { { true, NOW + 9 }, { true, NOW + 3 }, { true, 0 }, { false, 1 } },
+	  false, 1, 2, NOW + 3 },
+	{ "starts nobody while draining",
+	  { { true, 0 }, { true, NOW + 1 }, { true, 0 }, { true, 0 } },
+	  true, 0, 0, UINT64_MAX },
+};
+
+START_TEST(fills_slots)
+{
+	struct group_view view = {
+		.size = SIZE,
+		.draining = cases[_i].draining,
+		.slots = cases[_i].slots,
+	};
+	uint32_t slots[SIZE];
+	uint64_t wake_us;
+	uint32_t count = group_policy(&view, NOW, slots, &wake_us);
+
+	CASE(&cases[_i], count == cases[_i].count);
+	CASE(&cases[_i], wake_us == cases[_i].wake_us);
+	CASE(&cases[_i], count == 0 || slots[0] == cases[_i].first);
+}
+END_TEST
+
+/* What a slot does that dies n times in a row after lives of life_us. */
+static uint64_t
+delay_after(unsigned deaths, uint64_t life_us, bool worked)
+{
+	struct backoff b = { 0, 0 };
+
+	for (unsigned i = 0; i < deaths; i++)
+		backoff_death(&b, life_us, worked, false, NOW);
+	return b.not_before_us - NOW;
+}
+
+START_TEST(backs_off)
+{
+	ck_assert_uint_eq(delay_after(1, 0, false), BACKOFF_FIRST_US);
+	ck_assert_uint_eq(delay_after(2, 0, false), 2 * BACKOFF_FIRST_US);
+	ck_assert_uint_eq(delay_after(3, 0, false), 4 * BACKOFF_FIRST_US);
+	ck_assert_uint_eq(delay_after(60, 0, false), BACKOFF_MAX_US);
+	/* What worked is back soon, however often it is shot. */
+	ck_assert_uint_eq(delay_after(60, 5000, true), BACKOFF_WORKED_MAX_US);
+	ck_assert_uint_eq(delay_after(60, BACKOFF_LIFE_US, false), 0);
+}
+END_TEST
+
+START_TEST(a_crash_loop_is_no_fork_storm)
+{
+	struct backoff b = { 0, 0 };
+	uint64_t now_us = NOW;
+	unsigned first = 0, second = 0;
+
+	while (now_us < NOW + UINT64_C(120000000)) {
+		if (now_us < NOW + UINT64_C(60000000))
+			first++;
+		else
+			second++;
+		backoff_death(&b, 1000, false, false, now_us);
+		now_us = b.not_before_us;
+	}
+	ck_assert_uint_le(first, 12);
+	ck_assert_uint_le(second, 2);
+}
+END_TEST
+
+START_TEST(a_death_that_we_wanted_costs_nothing)
+{
+	struct backoff b = { 0, 0 };
+
+	backoff_death(&b, 1000, true, true, NOW);
+	ck_assert_uint_eq(b.not_before_us, NOW);
+	backoff_failure(&b, NOW);
+	ck_assert_uint_eq(b.not_before_us, NOW + BACKOFF_FIRST_US);
+	backoff_death(&b, 1000, true, true, NOW);
+	backoff_failure(&b, NOW);
+	ck_assert_uint_eq(b.not_before_us, NOW + 2 * BACKOFF_FIRST_US);
+	backoff_death(&b, BACKOFF_LIFE_US, true, false, NOW);
+	ck_assert_uint_eq(b.not_before_us, NOW);
+	backoff_failure(&b, NOW);
+	ck_assert_uint_eq(b.not_before_us, NOW + BACKOFF_FIRST_US);
+}
+END_TEST
+
+int
+main(void)
+{
+	const struct unit_test tests[] = {
+		{ fills_slots, COUNT(cases) },
+		{ backs_off, 0 },
+		{ a_crash_loop_is_no_fork_storm, 0 },
+		{ a_death_that_we_wanted_costs_nothing, 0 },
+	};
+
+	return unit_run("group_policy", tests, COUNT(tests));
+}
