@@ -405,8 +405,9 @@ def run_pools(options, kind, programs, conn, started):
                      "instances")
         feeder.start_some(options.instances + options.backlog)
         meter = Meter(conn, pools, started.postmaster)
-        feeder.conn.commit()
+        # Before the commit: whoever is idle sees the work before we return.
         begun = time.monotonic()
+        feeder.conn.commit()
         if options.backlog:
             feeder.begin()
         say(options, f"counting for at most {options.seconds:g} s")

@@ -496,6 +496,24 @@ instance_action(const struct instance *i, uint32_t activation,
 }
 
 bool
+instance_place(const struct instance *i, uint32_t activation,
+	       struct place_view *out)
+{
+	const struct branch *b;
+
+	CHECK_OBJ(i, INSTANCE_MAGIC);
+	if (activation == ACTIVATION_WORKFLOW)
+		return false;
+	b = wanted_find(i, activation);
+	if (b == NULL)
+		return false;
+	*out = (struct place_view){ .state_no = b->state->no,
+		                    .index = b->index,
+		                    .has_index = b->parent != NULL };
+	return true;
+}
+
+bool
 instance_timer(const struct instance *i, uint32_t activation,
 	       int64_t *due_us_out)
 {

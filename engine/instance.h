@@ -121,6 +121,18 @@ bool instance_action(const struct instance *i, uint32_t activation,
 bool instance_timer(const struct instance *i, uint32_t activation,
                     int64_t *due_us_out);
 
+/*
+ * Where a wanted activation of either kind stands, for the journal's readers.
+ * False when it is not wanted, or is the workflow's own timer.
+ */
+struct place_view {
+	uint32_t state_no;
+	uint32_t index; /* of the innermost Map item or branch */
+	bool has_index;
+};
+bool instance_place(const struct instance *i, uint32_t activation,
+                    struct place_view *out);
+
 struct end_view {
 	enum instance_status status;
 	struct value *output;  /* SUCCEEDED; borrowed */

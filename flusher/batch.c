@@ -219,7 +219,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 {
 	struct batch *b = commit_filling(f->commit);
 	struct journal_place place = { .state_no = -1, .index = -1 };
-	struct action_view view;
+	struct place_view view;
 	struct batch_row *row;
 	uint64_t begun = clock_mono_us();
 	size_t before;
@@ -227,7 +227,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 	if (lease->engine == NULL || lease->ended)
 		return false;
 	row = row_of(b, lease, event->at_us);
-	if (instance_action(lease->engine, event->activation, &view)) {
+	if (instance_place(lease->engine, event->activation, &view)) {
 		place.state_no = view.state_no;
 		place.index = view.has_index ? (int64_t)view.index : -1;
 	}

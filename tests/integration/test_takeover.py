@@ -214,7 +214,7 @@ class TakeoverTest(unittest.TestCase):
         before = self.incarnation(pool)
         pool.kill("flusher", signal.SIGSTOP)
         _, took = wait_for("it was replaced", lambda: (
-            pool.is_running() and self.incarnation(pool) != before), 30)
+            pool.is_running() and self.incarnation(pool) != before), 20)
         print(f"{self.id()}: {took:.2f} s", flush=True)
         self.finish(pool)
 
