@@ -20,13 +20,13 @@
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
+#include "flusher/queue_cursor.h"
 #include "flusher/replay.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
 #include "flusher/versions.h"
 
 #define CLAIM_MAX 64U
-#define FRONT_US CLOCK_SECOND_US      /* from the front again this often */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
 #define RELEASE_FIRST_US (5 * CLOCK_SECOND_US)
@@ -61,10 +61,7 @@ struct claim {
 	enum claim_source source; /* of the claim in flight */
 	uint32_t asked;
 	uint64_t asked_us;
-	/* Where the last claim from the queue ended. */
-	int32_t cursor_priority;
-	struct uuid cursor_id;
-	uint64_t front_us; /* when it last began at the front */
+	struct queue_cursor cursor;
 	uint32_t rung;     /* of the ladder, after an empty claim */
 	bool idle;
 	uint64_t next_us;       /* when the queue is looked at again */
@@ -289,28 +286,6 @@ arrival_take(struct claim *c, const PGresult *r, int row)
 }
 
 static void
-cursor_advance(struct claim *c, const PGresult *r, int row)
-{
-	int32_t priority = db_int32(r, row, 2);
-	const char *id = PQgetvalue(r, row, 0);
-
-	if (priority > c->cursor_priority ||
-	    (priority == c->cursor_priority &&
-	     memcmp(id, c->cursor_id.bytes, 16) > 0)) {
-		c->cursor_priority = priority;
-		memcpy(c->cursor_id.bytes, id, 16);
-	}
-}
-
-static void
-cursor_to_front(struct claim *c)
-{
-	c->cursor_priority = INT32_MIN;
-	memset(c->cursor_id.bytes, 0, 16);
-	c->front_us = clock_mono_us();
-}
-
-static void
 idle_set(struct claim *c, bool idle)
 {
 	if (c->idle == idle)
@@ -324,16 +299,19 @@ static void
 queue_looked(struct claim *c, uint32_t got)
 {
 	uint64_t now = clock_mono_us();
+	bool full = got == c->asked;
 
-	if (got == c->asked) {
+	if (queue_cursor_end(&c->cursor, now, full)) {
+		c->next_us = now;
+		return;
+	}
+	if (full) {
 		c->rung = 0;
 		c->next_us = now;
 		if (got == CLAIM_MAX)
 			idle_set(c, false);
 		return;
 	}
-	/* Behind the cursor nothing is left; before it something may be. */
-	cursor_to_front(c);
 	if (got > 0) {
 		c->rung = 0;
 	} else if (c->rung < LADDER_TOP) {
@@ -357,15 +335,15 @@ claim_reply(void *arg, const struct db_reply *reply)
 
 		got = (uint32_t)PQntuples(r);
 		for (int i = 0; i < (int)got; i++) {
-			if (c->source == FROM_QUEUE)
-				cursor_advance(c, r, i);
-			if (c->source == FROM_OWNED) {
-				struct uuid id;
+			struct uuid id;
 
-				memcpy(id.bytes, PQgetvalue(r, i, 0), 16);
-				if (lease_find(f->leases, &id) != NULL)
-					continue;
-			}
+			memcpy(id.bytes, PQgetvalue(r, i, 0), 16);
+			if (c->source == FROM_QUEUE)
+				queue_cursor_took(&c->cursor,
+				                  db_int32(r, i, 2), &id);
+			if (c->source == FROM_OWNED &&
+			    lease_find(f->leases, &id) != NULL)
+				continue;
 			arrival_take(c, r, i);
 		}
 		f->counters.claims++;
@@ -417,10 +395,9 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	if (source != FROM_OWNED)
 		params_int8(p, limit);
 	if (source == FROM_QUEUE) {
-		if (c->asked_us - c->front_us > FRONT_US)
-			cursor_to_front(c);
-		params_int4(p, c->cursor_priority);
-		params_uuid(p, &c->cursor_id);
+		queue_cursor_begin(&c->cursor, c->asked_us);
+		params_int4(p, c->cursor.at.priority);
+		params_uuid(p, &c->cursor.at.id);
 	}
 	params_send(p, call, statements[source]);
 	db_call_plain(call, &db_commit_statement);
@@ -651,8 +628,14 @@ claim_wake(struct flusher *f)
 
 	c->rung = 0;
 	c->next_us = clock_mono_us();
-	cursor_to_front(c);
 	claim_step(c);
+}
+
+void
+claim_wake_front(struct flusher *f)
+{
+	queue_cursor_want_front(&f->claim->cursor);
+	claim_wake(f);
 }
 
 void
@@ -769,7 +752,7 @@ claim_create(struct flusher *f)
 	TAILQ_INIT(&c->arrivals);
 	TAILQ_INIT(&c->errands);
 	params_init(&c->params);
-	cursor_to_front(c);
+	queue_cursor_init(&c->cursor);
 	c->reconcile_us = clock_mono_us() + RECONCILE_US;
 	c->event = event_new(f->base, -1, 0, step_cb, c);
 	ASSERT(c->event != NULL);

@@ -3,10 +3,10 @@
  *
  * Runs on a session of its own, so that starting never holds up committing.
  * One transaction at a time, each with the fence. A claim takes only as many
- * as there is room for and goes on behind the last (priority, id) it took,
- * from the front again once a second. When it comes back empty the pool says
- * that it is idle, looks again after 0, 5, 20 and 100 ms, and then once a
- * second; NOTIFY from whoever starts work comes in between.
+ * as there is room for (queue_cursor.h says from where on). When it comes
+ * back empty the pool says that it is idle, looks again after 0, 5, 20 and
+ * 100 ms, and then once a second; NOTIFY from whoever starts work comes in
+ * between.
  *
  * What was started before is rebuilt from its journal before it goes on.
  */
@@ -27,8 +27,10 @@ void claim_open(struct claim *c);
 
 /* There may be work, or room for it: looks soon. */
 void claim_kick(struct flusher *f);
-/* Somebody told of new work: looks now, from the front. */
+/* Somebody told of new work: looks now. */
 void claim_wake(struct flusher *f);
+/* Instances were put back into the queue: looks now, from its front. */
+void claim_wake_front(struct flusher *f);
 /* Somebody told of commands: looks now. */
 void claim_commands(struct flusher *f);
 /* No claim from now on; what is being read is given up. */

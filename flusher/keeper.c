@@ -242,7 +242,7 @@ takeover_reply(void *arg, const struct db_reply *reply)
 		o->dead = false;
 		o->seen = false;
 		others_forget(k, false);
-		claim_wake(k->flusher);
+		claim_wake_front(k->flusher);
 	} else if (reply->outcome == DB_ERROR) {
 		/* 55P03: its sessions still hold its row; they are ended. */
 		log_info("takeover waits incarnation=%s sqlstate=%s", text,
