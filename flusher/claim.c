@@ -20,6 +20,7 @@
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
+#include "flusher/park.h"
 #include "flusher/queue_cursor.h"
 #include "flusher/replay.h"
 #include "flusher/sql.h"
@@ -61,6 +62,7 @@ struct claim {
 	enum claim_source source; /* of the claim in flight */
 	uint32_t asked;
 	uint64_t asked_us;
+	uint64_t queue_us; /* when the queue was last asked */
 	struct queue_cursor cursor;
 	uint32_t rung;     /* of the ladder, after an empty claim */
 	bool idle;
@@ -166,6 +168,7 @@ arrival_start(struct claim *c, struct arrival *a,
 		batch_add_end(f, lease);
 	else
 		batch_perform(f, lease, &effects);
+	park_maybe(f, lease);
 	effects_fini(&effects);
 	arrival_free(c, a);
 	flusher_turn_wanted(f);
@@ -395,6 +398,7 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	if (source != FROM_OWNED)
 		params_int8(p, limit);
 	if (source == FROM_QUEUE) {
+		c->queue_us = c->asked_us;
 		queue_cursor_begin(&c->cursor, c->asked_us);
 		params_int4(p, c->cursor.at.priority);
 		params_uuid(p, &c->cursor.at.id);
@@ -513,6 +517,15 @@ claim_block(struct flusher *f, struct lease *lease, const char *reason)
 }
 
 void
+claim_park(struct flusher *f, struct lease *lease, uint64_t due_in_us,
+           const char *reason)
+{
+	errand_add(&f->claim->errands, &lease->id, 1, "waiting", due_in_us,
+	           reason);
+	lease_remove(f, lease);
+}
+
+void
 claim_set_reason(struct flusher *f, struct lease *const *leases,
                  uint32_t count, const char *reason)
 {
@@ -593,10 +606,12 @@ claim_step(struct claim *c)
 		           free_places < CLAIM_MAX ? free_places : CLAIM_MAX);
 		return;
 	}
-	/* Small claims cost as much as large ones: wait for some room. */
+	/* Small claims cost as much as large ones: wait for some room, but
+	 * not for ever, since what is here may stay for long. */
 	if (now >= c->next_us && free_places > 0 &&
 	    (free_places >= CLAIM_MAX / 2 ||
-	     c->flusher->config.instances_max < CLAIM_MAX)) {
+	     c->flusher->config.instances_max < CLAIM_MAX ||
+	     now - c->queue_us >= HOUSE_US)) {
 		claim_send(c, FROM_QUEUE,
 		           free_places < CLAIM_MAX ? free_places : CLAIM_MAX);
 		return;

@@ -17,6 +17,7 @@
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
+#include "flusher/park.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
 
@@ -153,6 +154,7 @@ commit_done(struct commit *c, const PGresult *ended)
 
 		row->lease->batches--;
 		batch_perform(f, row->lease, &row->effects);
+		park_maybe(f, row->lease);
 	}
 	if (batch_ends(done) > 0)
 		release_ended(c, done, ended);

@@ -67,6 +67,7 @@ struct counters {
 	uint64_t dispatch_calls;
 	uint64_t dispatch_us;
 	uint64_t takeovers;
+	uint64_t parked;
 	struct histogram commit_us_of;
 	struct histogram commit_entries_of;
 	struct histogram claim_us_of;

@@ -98,7 +98,7 @@ STATEMENT(ends_probe,
 #define CLAIM_RETURNING \
 	"UPDATE rappel.workflow_instances i SET status = 'running', " \
 	"owner = $1, started_at = coalesce(i.started_at, now()), " \
-	"due_at = NULL FROM c WHERE i.id = c.id " \
+	"due_at = NULL, reason = NULL FROM c WHERE i.id = c.id " \
 	"RETURNING i.id, i.version_id, (-i.priority)::int4, i.started_at, " \
 	"c.started_before, i.input::text, i.name, " COMMANDED
 

@@ -54,6 +54,7 @@ status_pack(const struct flusher *f, struct buf *out)
 		{ "instances_claimed", n->claimed },
 		{ "instances_recovered", n->recovered },
 		{ "instances_ended", n->ended },
+		{ "instances_parked", n->parked },
 		{ "completions", n->completions },
 		{ "completions_late", n->completions_late },
 		{ "actions_dispatched", n->dispatched },

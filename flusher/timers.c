@@ -201,6 +201,20 @@ timers_forget(struct timers *t, struct lease *lease)
 		timer_remove(t, LIST_FIRST(&lease->timers));
 }
 
+bool
+timers_first(const struct lease *lease, int64_t *due_us_out)
+{
+	const struct timer *timer;
+	bool any = false;
+
+	LIST_FOREACH (timer, &lease->timers, entry) {
+		if (!any || timer->due_us < *due_us_out)
+			*due_us_out = timer->due_us;
+		any = true;
+	}
+	return any;
+}
+
 uint32_t
 timers_count(const struct timers *t)
 {

@@ -7,6 +7,7 @@
 #ifndef FLUSHER_TIMERS_H
 #define FLUSHER_TIMERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct flusher;
@@ -29,6 +30,8 @@ void timers_add(struct timers *t, struct lease *lease, enum timer_kind kind,
 void timers_cancel(struct timers *t, struct lease *lease, uint32_t activation);
 /* All of the lease's. */
 void timers_forget(struct timers *t, struct lease *lease);
+/* When the lease's first is due; false when it has none. */
+bool timers_first(const struct lease *lease, int64_t *due_us_out);
 uint32_t timers_count(const struct timers *t);
 
 #endif
