@@ -448,7 +448,10 @@ own_dir(const char *tail)
 char *
 config_dev_dir(void)
 {
-	return own_dir("rappel-dev");
+	const char *given = getenv("RAPPEL_DEV_DIR");
+
+	return given != NULL && given[0] != '\0' ? mem_strdup(given) :
+	                                           own_dir("rappel-dev");
 }
 
 static int

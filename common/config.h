@@ -67,7 +67,7 @@ void config_print(const struct config *c, FILE *to);
  */
 int config_duration(const char *text, uint64_t *us_out) MUST_CHECK;
 
-/* Where --dev keeps its pool: $XDG_STATE_HOME/rappel-dev,
+/* Where --dev keeps its pool: $RAPPEL_DEV_DIR, $XDG_STATE_HOME/rappel-dev,
  * ~/.local/state/rappel-dev, or /var/lib/rappel-dev for root. Caller frees. */
 char *config_dev_dir(void);
 

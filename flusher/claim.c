@@ -28,6 +28,7 @@
 #include "flusher/versions.h"
 
 #define CLAIM_MAX 64U
+#define READ_MAX 16U /* journals in one round trip */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
 #define RELEASE_FIRST_US (5 * CLOCK_SECOND_US)
@@ -74,6 +75,8 @@ struct claim {
 	bool reconcile_wanted;
 	TAILQ_HEAD(arrivals, arrival) arrivals;
 	uint32_t arriving;
+	uint32_t reading;  /* of them, whose journals are on their way */
+	uint32_t read_max; /* in one round trip */
 	struct errands errands;
 	struct buf value; /* scratch */
 };
@@ -200,24 +203,74 @@ version_reply(void *arg, const struct db_reply *reply)
 	claim_step(c);
 }
 
+/* Journals come in the order of the arrivals, three results for each. */
 static void
-journal_reply(void *arg, const struct db_reply *reply)
+journals_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
-	struct arrival *a = TAILQ_FIRST(&c->arrivals);
-	const struct version *version;
+	struct arrival *a;
+	char reason[600];
 
 	c->busy = false;
-	if (reply->outcome == DB_DONE && a != NULL) {
-		version = versions_find(c->flusher->versions, a->version_id);
+	if (reply->outcome == DB_ERROR && c->reading > 1) {
+		c->read_max = 1; /* to find out whose it is */
+	} else if (reply->outcome == DB_ERROR) {
+		snprintf(reason, sizeof(reason),
+		         "its journal cannot be read: %s", reply->message);
+		a = TAILQ_FIRST(&c->arrivals);
+		if (a != NULL)
+			arrival_release(c, a, reason);
+	}
+	for (uint32_t i = 0; reply->outcome == DB_DONE && i < c->reading &&
+	     (a = TAILQ_FIRST(&c->arrivals)) != NULL; i++) {
+		PGresult **r = &reply->results[i * 3];
+
+		c->read_max = READ_MAX;
 		/* Its end may have been on its way when it was listed. */
-		if (PQntuples(reply->results[2]) == 0)
+		if (PQntuples(r[2]) == 0)
 			arrival_free(c, a);
-		else if (version != NULL && version->definition != NULL)
-			arrival_start(c, a, version, reply->results[0],
-			              reply->results[1]);
+		else
+			arrival_start(c, a,
+			              versions_find(c->flusher->versions,
+			                            a->version_id),
+			              r[0], r[1]);
 	}
 	claim_step(c);
+}
+
+static bool
+arrival_is_read(struct claim *c, const struct arrival *a)
+{
+	const struct version *version =
+	    versions_find(c->flusher->versions, a->version_id);
+
+	return version != NULL && version->definition != NULL &&
+	    (a->has_journal || a->commanded) &&
+	    lease_find(c->flusher->leases, &a->id) == NULL;
+}
+
+/* Several in one round trip: after a crash there are thousands. */
+static void
+journals_read(struct claim *c)
+{
+	struct db_call *call = db_call_begin(c->db, journals_reply, c);
+	struct params *p = &c->params;
+	struct arrival *a;
+
+	c->reading = 0;
+	TAILQ_FOREACH (a, &c->arrivals, entry) {
+		if (c->reading == c->read_max || !arrival_is_read(c, a))
+			break;
+		params_clear(p);
+		params_uuid(p, &a->id);
+		params_send(p, call, &sql_log_read);
+		params_send(p, call, &sql_commands_of);
+		params_uuid(p, &c->flusher->incarnation);
+		params_send(p, call, &sql_still_owned);
+		c->reading++;
+	}
+	c->busy = true;
+	db_call_send(call);
 }
 
 /* Takes the first arrival one step on. True while a call is in flight. */
@@ -253,12 +306,8 @@ arrivals_step(struct claim *c)
 			arrival_start(c, a, version, NULL, NULL);
 			continue;
 		} else {
-			call = db_call_begin(c->db, journal_reply, c);
-			params_uuid(&c->params, &a->id);
-			params_send(&c->params, call, &sql_log_read);
-			params_send(&c->params, call, &sql_commands_of);
-			params_uuid(&c->params, &c->flusher->incarnation);
-			params_send(&c->params, call, &sql_still_owned);
+			journals_read(c);
+			return true;
 		}
 		c->busy = true;
 		db_call_send(call);
@@ -765,6 +814,7 @@ claim_create(struct flusher *f)
 
 	c->flusher = f;
 	TAILQ_INIT(&c->arrivals);
+	c->read_max = READ_MAX;
 	TAILQ_INIT(&c->errands);
 	params_init(&c->params);
 	queue_cursor_init(&c->cursor);

@@ -151,8 +151,11 @@ timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
 void
 flusher_registered(struct flusher *f)
 {
-	if (f->phase == FLUSHER_STARTING)
-		f->phase = FLUSHER_WORKING;
+	if (f->phase != FLUSHER_STARTING) {
+		flusher_drain_step(f); /* stopped while it joined */
+		return;
+	}
+	f->phase = FLUSHER_WORKING;
 	commit_open(f->commit);
 	claim_open(f->claim);
 	status_send(f);
@@ -193,6 +196,8 @@ flusher_drain_step(struct flusher *f)
 	if (f->phase != FLUSHER_DRAINING)
 		return;
 	drain_arm(f);
+	if (keeper_joining(f->keeper))
+		return; /* the row that is being made is to be deleted */
 	if (f->link != NULL && dispatch_flights(f->dispatch) > 0)
 		return;
 	if (!commit_quiet(f->commit)) {
@@ -231,7 +236,7 @@ drain(struct flusher *f, uint64_t by_us)
 		return;
 	}
 	drain_by_us = by_us;
-	if (f->phase == FLUSHER_STARTING) {
+	if (f->phase == FLUSHER_STARTING && !keeper_joining(f->keeper)) {
 		left(f);
 		return;
 	}

@@ -671,6 +671,12 @@ keeper_away(const struct keeper *k)
 }
 
 bool
+keeper_joining(const struct keeper *k)
+{
+	return k->phase == KEEPER_ADDING && !k->registered_once && k->busy;
+}
+
+bool
 keeper_holds(const struct keeper *k)
 {
 	/* Well before anybody may call us dead. */

@@ -25,6 +25,8 @@ void keeper_destroy(struct keeper **k);
 bool keeper_ready(const struct keeper *k);
 /* The database was tried and is not there. */
 bool keeper_away(const struct keeper *k);
+/* The pool's row is on its way into the table for the first time. */
+bool keeper_joining(const struct keeper *k);
 /* The last confirmed heartbeat is young enough to dispatch. */
 bool keeper_holds(const struct keeper *k);
 /* The idle flag changed: the next heartbeat goes out at once. */

@@ -57,6 +57,7 @@ def clean_env(**more):
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("RAPPEL_", "PG", "XDG_"))}
     env["HOME"] = env["XDG_STATE_HOME"] = "/nonexistent"
+    env["RAPPEL_DEV_DIR"] = "/nonexistent/rappel-dev"
     env.update(more)
     return env
 

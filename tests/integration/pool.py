@@ -192,10 +192,14 @@ class Pool:
         pids = self.pids(kind)
         return bool(pids) and send_signal(chance.choice(pids), number)
 
-    def kill_all(self, number=signal.SIGKILL):
-        """As if at once: nobody gets a turn between two signals, or few."""
-        for pid in self.processes():
-            send_signal(pid, number)
+    def kill_all(self):
+        """As if at once: nobody sees the others go, and acts on it."""
+        found = self.processes()
+        supervisors = [p for p, kind in found.items() if kind == "supervisor"]
+        for pid in supervisors:
+            send_signal(pid, signal.SIGSTOP)
+        for pid in [*(set(found) - set(supervisors)), *supervisors]:
+            send_signal(pid, signal.SIGKILL)
 
     # ---- what is left ----
 

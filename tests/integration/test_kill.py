@@ -86,6 +86,15 @@ class KillTest(unittest.TestCase):
         wait_for("all are dead", lambda: not self.pool.processes(), 5)
         self.pool.start()
 
+    def kill_sessions(self):
+        """Each of rappel's sessions, in the middle of what it does."""
+        with self.connection, self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pid)"
+                           " FROM pg_stat_activity"
+                           " WHERE application_name LIKE 'rappel%'"
+                           "  AND datname = current_database()"
+                           " ORDER BY random()")
+
     def kill_database(self):
         cluster.stop("immediate")
         # From "at once" to an outage that is noticed.
@@ -157,6 +166,10 @@ class NativeWorkers(KillTest):
         self.run_kills(self.kill_database, KILLS)
         self.finish()
 
+    def test_kill_sessions(self):
+        self.run_kills(self.kill_sessions, KILLS)
+        self.finish()
+
 
 class OracleWorkers(KillTest):
     """The workers write down what they do; that is held against commits."""
@@ -165,8 +178,34 @@ class OracleWorkers(KillTest):
 
     def test_kill_everything(self):
         kinds = (self.kill_worker, self.kill_flusher, self.kill_supervisor,
-                 self.kill_all, self.kill_database)
+                 self.kill_all, self.kill_sessions, self.kill_database)
         self.run_kills(lambda: chance.choice(kinds)(), KILLS)
+        self.finish()
+
+
+class TwoPools(KillTest):
+    """The other one keeps working, and may take over what one lost."""
+
+    def test_kill_either(self):
+        first = self.pool
+        second = pools.Pool(cluster.conninfo(self.database),
+                            pool_name="second")
+        self.addCleanup(second.remove)
+        second.start().wait_running()
+        kinds = (self.kill_worker, self.kill_flusher, self.kill_supervisor,
+                 self.kill_all, self.kill_sessions)
+
+        def kill():
+            self.pool = chance.choice((first, second))
+            chance.choice(kinds)()
+        self.run_kills(kill, KILLS)
+        for self.pool in (first, second):
+            self.pool.wait_running()
+        wait_for("all instances end",
+                 lambda: self.load.open_count() == 0, 60, 0.05)
+        code, _ = first.stop()
+        self.assertEqual(code, 0, first.log_tail(40))
+        self.assertEqual(first.leftovers(), [])
         self.finish()
 
 
