@@ -157,20 +157,57 @@ ends_push(struct batch *b, struct lease *lease)
 	b->ends[b->end_count++] = lease;
 }
 
+static bool
+has_row(const struct batch *b, const struct lease *lease)
+{
+	for (uint32_t i = 0; i < b->row_count; i++)
+		if (b->rows[i]->lease == lease)
+			return true;
+	return false;
+}
+
+uint32_t
+batch_instances(const struct batch *b)
+{
+	uint32_t count = b->row_count;
+
+	for (uint32_t i = 0; i < b->end_count; i++)
+		count += !has_row(b, b->ends[i]);
+	return count;
+}
+
+uint64_t
+batch_wire_bytes(const struct batch *b)
+{
+	uint64_t bytes = b->bytes;
+	struct end_view end;
+
+	for (uint32_t i = 0; i < b->end_count; i++) {
+		instance_end(b->ends[i]->engine, &end);
+		bytes += end.output != NULL ? end.output->s.len : 0;
+		bytes += end.cause.len;
+	}
+	return bytes;
+}
+
 void
 batch_split(struct batch *b, struct batch *to)
 {
-	uint32_t half = b->row_count / 2;
+	uint32_t half = (b->row_count + 1) / 2;
 	uint32_t kept = 0;
 
-	ASSERT(batch_empty(to));
+	ASSERT(batch_empty(to) && batch_instances(b) > 1);
+	to->commands = b->commands;
+	to->command_count = b->command_count;
+	to->command_cap = b->command_cap;
+	b->commands = NULL;
+	b->command_count = b->command_cap = 0;
 	if (b->row_count == 0) {
 		for (uint32_t i = b->end_count / 2; i < b->end_count; i++)
 			ends_push(to, b->ends[i]);
 		b->end_count /= 2;
 		return;
 	}
-	ASSERT(half > 0);
 	for (uint32_t i = half; i < b->row_count; i++) {
 		struct batch_row *moved = b->rows[i];
 		struct batch_row *spare = row_add(to);
@@ -183,13 +220,9 @@ batch_split(struct batch *b, struct batch *to)
 		b->bytes -= moved->json.len;
 	}
 	b->row_count = half;
-	/* An end goes with its instance's row; one without a row stays. */
+	/* An end stays with its instance's row; those without one move. */
 	for (uint32_t i = 0; i < b->end_count; i++) {
-		bool moves = false;
-
-		for (uint32_t j = 0; j < to->row_count && !moves; j++)
-			moves = to->rows[j]->lease == b->ends[i];
-		if (moves)
+		if (!has_row(b, b->ends[i]))
 			ends_push(to, b->ends[i]);
 		else
 			b->ends[kept++] = b->ends[i];

@@ -50,10 +50,14 @@ int64_t batch_command(const struct batch *b, uint32_t index);
 void batch_clear(struct batch *b);
 /* The rows join no more: what fills from now on is another batch. */
 void batch_seal(struct batch *b);
-/* Moves the second half of the rows, with the ends of their instances, into
- * to, which is empty; without rows, of the ends: for finding what the server
- * refuses. */
+/* Instances that the batch writes something of. */
+uint32_t batch_instances(const struct batch *b);
+/* Moves half of the instances, rows and ends, into to, which is empty: for
+ * finding what the server refuses. Commands go along, since what they brought
+ * may be in either: they are to be consumed last. There must be two. */
 void batch_split(struct batch *b, struct batch *to);
+/* What it takes to send it, about. */
+uint64_t batch_wire_bytes(const struct batch *b);
 
 /* Applies the event to the lease's instance and adds entry and effects to the
  * batch that fills. False when it comes too late for the instance. */

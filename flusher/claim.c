@@ -29,9 +29,12 @@
 
 #define CLAIM_MAX 64U
 #define READ_MAX 16U /* journals in one round trip */
+#define SMALL_US (100 * CLOCK_MS_US)  /* between claims for little room */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
 #define RELEASE_FIRST_US (5 * CLOCK_SECOND_US)
+#define ERRAND_RETRY_US CLOCK_SECOND_US
+#define LOST_MAX 3U /* sessions over one journal */
 
 static const uint64_t ladder_us[] = { 0, 5 * CLOCK_MS_US, 20 * CLOCK_MS_US,
 	                              100 * CLOCK_MS_US, CLOCK_SECOND_US };
@@ -45,6 +48,7 @@ struct arrival {
 	int64_t started_at_us;
 	struct buf input; /* JSON text */
 	char *name;
+	uint32_t lost; /* sessions, while its journal was read */
 	bool has_journal;
 	bool commanded; /* somebody asked for something before it is here */
 };
@@ -78,7 +82,8 @@ struct claim {
 	uint32_t reading;  /* of them, whose journals are on their way */
 	uint32_t read_max; /* in one round trip */
 	struct errands errands;
-	struct buf value; /* scratch */
+	struct errand *errand; /* in flight */
+	struct buf value;      /* scratch */
 };
 
 static void claim_step(struct claim *c);
@@ -100,7 +105,11 @@ arrival_free(struct claim *c, struct arrival *a)
 static void
 arrival_release(struct claim *c, struct arrival *a, const char *reason)
 {
-	log_warning("start failed, released for 5 s reason=\"%s\"", reason);
+	char text[UUID_TEXT_SIZE];
+
+	uuid_text(&a->id, text);
+	log_warning("start failed, released for 5 s instance=%s reason=\"%s\"",
+	            text, reason);
 	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
 	arrival_free(c, a);
 }
@@ -108,7 +117,10 @@ arrival_release(struct claim *c, struct arrival *a, const char *reason)
 static void
 arrival_block(struct claim *c, struct arrival *a, const char *reason)
 {
-	log_error("instance blocked reason=\"%s\"", reason);
+	char text[UUID_TEXT_SIZE];
+
+	uuid_text(&a->id, text);
+	log_error("instance blocked instance=%s reason=\"%s\"", text, reason);
 	errand_add(&c->errands, &a->id, 1, "blocked", 0, reason);
 	arrival_free(c, a);
 }
@@ -183,8 +195,14 @@ version_reply(void *arg, const struct db_reply *reply)
 	struct claim *c = arg;
 	struct arrival *a = TAILQ_FIRST(&c->arrivals);
 	const PGresult *r;
+	char reason[600];
 
 	c->busy = false;
+	if (reply->outcome == DB_ERROR && a != NULL) {
+		snprintf(reason, sizeof(reason),
+		         "its definition cannot be read: %s", reply->message);
+		arrival_release(c, a, reason);
+	}
 	if (reply->outcome == DB_DONE && a != NULL) {
 		r = reply->results[0];
 		if (PQntuples(r) == 0)
@@ -208,18 +226,19 @@ static void
 journals_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
-	struct arrival *a;
+	struct arrival *a = TAILQ_FIRST(&c->arrivals);
 	char reason[600];
 
 	c->busy = false;
-	if (reply->outcome == DB_ERROR && c->reading > 1) {
+	/* One that takes longer than the deadline costs the session. */
+	if (reply->outcome != DB_DONE && c->reading > 1) {
 		c->read_max = 1; /* to find out whose it is */
-	} else if (reply->outcome == DB_ERROR) {
+	} else if (a != NULL &&
+	           (reply->outcome == DB_ERROR ||
+	            (reply->outcome == DB_LOST && ++a->lost == LOST_MAX))) {
 		snprintf(reason, sizeof(reason),
 		         "its journal cannot be read: %s", reply->message);
-		a = TAILQ_FIRST(&c->arrivals);
-		if (a != NULL)
-			arrival_release(c, a, reason);
+		arrival_release(c, a, reason);
 	}
 	for (uint32_t i = 0; reply->outcome == DB_DONE && i < c->reading &&
 	     (a = TAILQ_FIRST(&c->arrivals)) != NULL; i++) {
@@ -393,8 +412,10 @@ claim_reply(void *arg, const struct db_reply *reply)
 			if (c->source == FROM_QUEUE)
 				queue_cursor_took(&c->cursor,
 				                  db_int32(r, i, 2), &id);
+			/* What went meanwhile is given back already. */
 			if (c->source == FROM_OWNED &&
-			    lease_find(f->leases, &id) != NULL)
+			    (lease_find(f->leases, &id) != NULL ||
+			     errand_pending(&c->errands, &id)))
 				continue;
 			arrival_take(c, r, i);
 		}
@@ -410,18 +431,34 @@ claim_reply(void *arg, const struct db_reply *reply)
 			c->due_wanted = true;
 		if (c->source == FROM_COMMANDS && got > 0)
 			c->commands_wanted = true;
+		if (c->source == FROM_OWNED && got == c->asked)
+			c->reconcile_wanted = true;
 	} else if (reply->outcome == DB_ERROR) {
 		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 			flusher_exit(f, EXIT_FENCED, reply->message);
 		log_warning("claim refused sqlstate=%s reason=\"%s\"",
 		            reply->sqlstate, reply->message);
 		c->next_us = clock_mono_us() + CLOCK_SECOND_US;
+		if (c->source == FROM_OWNED)
+			c->reconcile_us = c->next_us;
 	} else {
 		/* It may have been committed: what is ours and not here is
 		 * looked for on the next session. */
 		c->reconcile_wanted = true;
 	}
 	claim_step(c);
+}
+
+/* What is here, so that nothing of it travels again. */
+static void
+known_add(struct claim *c)
+{
+	struct lease *lease;
+
+	params_array_begin(&c->params, PG_UUID);
+	TAILQ_FOREACH (lease, leases_all(c->flusher->leases), entry)
+		params_add_uuid(&c->params, &lease->id);
+	params_array_end(&c->params);
 }
 
 static void
@@ -444,8 +481,9 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	params_clear(p);
 	params_uuid(p, &f->incarnation);
 	params_send(p, call, &sql_fence);
-	if (source != FROM_OWNED)
-		params_int8(p, limit);
+	params_int8(p, limit);
+	if (source == FROM_OWNED)
+		known_add(c);
 	if (source == FROM_QUEUE) {
 		c->queue_us = c->asked_us;
 		queue_cursor_begin(&c->cursor, c->asked_us);
@@ -489,10 +527,20 @@ commands_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
 
-	c->busy = false;
 	if (reply->outcome == DB_DONE)
 		for (int i = 0; i < PQntuples(reply->results[0]); i++)
 			command_apply(c, reply->results[0], i);
+}
+
+static void
+sweep_reply(void *arg, const struct db_reply *reply)
+{
+	struct claim *c = arg;
+
+	if (reply->outcome == DB_ERROR)
+		log_debug("commands not swept sqlstate=%s reason=\"%s\"",
+		          reply->sqlstate, reply->message);
+	c->busy = false;
 	claim_step(c);
 }
 
@@ -504,6 +552,9 @@ commands_send(struct claim *c)
 	params_clear(&c->params);
 	params_uuid(&c->params, &c->flusher->incarnation);
 	params_send(&c->params, call, &sql_commands_read);
+	db_call_send(call);
+	/* Apart: what is refused here must not hold up the others' wishes. */
+	call = db_call_begin(c->db, sweep_reply, c);
 	db_call_plain(call, &sql_blocked_cancel);
 	db_call_plain(call, &sql_commands_sweep);
 	c->busy = true;
@@ -516,24 +567,28 @@ static void
 errand_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
-	struct errand *e = TAILQ_FIRST(&c->errands);
+	struct errand *e = c->errand;
 
 	c->busy = false;
+	c->errand = NULL;
 	if (reply->outcome == DB_ERROR &&
 	    strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
 	/* A lost or refused one is tried again; only a reason may be lost. */
 	if (reply->outcome == DB_DONE || e->status == NULL)
 		errand_free(&c->errands, e);
+	else if (reply->outcome == DB_ERROR)
+		e->not_before_us = clock_mono_us() + ERRAND_RETRY_US;
 	claim_step(c);
 }
 
 static void
-errand_send(struct claim *c, const struct errand *e)
+errand_send(struct claim *c, struct errand *e)
 {
 	struct params *p = &c->params;
 	struct db_call *call = db_call_begin(c->db, errand_reply, c);
 
+	c->errand = e;
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &c->flusher->incarnation);
@@ -614,12 +669,16 @@ claim_step(struct claim *c)
 {
 	uint64_t now = clock_mono_us();
 	uint32_t free_places = room(c);
+	struct errand *errand;
 	uint64_t next;
 
+	if (c->stopped && !c->busy)
+		flusher_drain_step(c->flusher); /* it waits for us */
 	if (c->busy || !c->registered || !db_ready(c->db) || c->stopped)
 		return;
-	if (!TAILQ_EMPTY(&c->errands)) {
-		errand_send(c, TAILQ_FIRST(&c->errands));
+	errand = errand_due(&c->errands, now);
+	if (errand != NULL) {
+		errand_send(c, errand);
 		return;
 	}
 	if (arrivals_step(c) || c->busy)
@@ -634,7 +693,7 @@ claim_step(struct claim *c)
 	if (c->reconcile_wanted) {
 		c->reconcile_wanted = false;
 		c->reconcile_us = now + RECONCILE_US;
-		claim_send(c, FROM_OWNED, UINT32_MAX);
+		claim_send(c, FROM_OWNED, CLAIM_MAX);
 		return;
 	}
 	if (c->commands_wanted) {
@@ -660,7 +719,7 @@ claim_step(struct claim *c)
 	if (now >= c->next_us && free_places > 0 &&
 	    (free_places >= CLAIM_MAX / 2 ||
 	     c->flusher->config.instances_max < CLAIM_MAX ||
-	     now - c->queue_us >= HOUSE_US)) {
+	     now - c->queue_us >= SMALL_US)) {
 		claim_send(c, FROM_QUEUE,
 		           free_places < CLAIM_MAX ? free_places : CLAIM_MAX);
 		return;
@@ -668,6 +727,9 @@ claim_step(struct claim *c)
 	next = c->house_us;
 	if (free_places > 0 && c->next_us > now && c->next_us < next)
 		next = c->next_us;
+	else if (free_places > 0 && c->next_us <= now &&
+	         c->queue_us + SMALL_US < next)
+		next = c->queue_us + SMALL_US;
 	wait_until(c, next, now);
 }
 
@@ -750,7 +812,7 @@ claimer_registered(void *arg, const struct db_reply *reply)
 		    strcmp(reply->sqlstate, "23503") == 0)
 			flusher_exit(c->flusher, EXIT_FENCED,
 			             reply->message);
-		db_break(c->db, reply->message);
+		db_break(c->db, reply->sqlstate, reply->message);
 		return;
 	}
 	if (reply->outcome == DB_LOST)
@@ -788,6 +850,8 @@ claimer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
 		            sqlstate, why);
 	c->outage_told = true;
 	flusher_turn_wanted(c->flusher);
+	if (c->stopped)
+		flusher_drain_step(c->flusher);
 }
 
 static const struct db_ops claimer_ops = { .ready_cb = claimer_ready,

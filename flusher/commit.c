@@ -27,7 +27,10 @@
 #define ENDS_RETRY_US (200 * CLOCK_MS_US)
 /* Between two looks whether the old backend is gone. */
 #define ASK_US (10 * CLOCK_MS_US)
-#define HALVES_MAX 32U
+#define HALVES_MAX 64U
+/* More is sent in parts: a message of 1 GB ends the session. */
+#define SEND_BYTES_MAX ((uint64_t)64 << 20)
+#define ROW_BYTES_MAX ((uint64_t)512 << 20)
 
 enum commit_phase {
 	COMMIT_IDLE,
@@ -52,8 +55,9 @@ struct commit {
 	uint64_t sent_us;
 	uint64_t retry_us;
 	int backend_pid; /* that the flying batch went to */
+	bool registered; /* the session has announced itself, to be ended */
 	bool outage_told;
-	bool ends_held; /* the filling batch holds only ends that were locked */
+	bool ends_held; /* the filling batch has ends that were locked */
 	struct event *retry_event;
 	struct event *held_event;
 };
@@ -91,6 +95,14 @@ commit_next(struct commit *c)
 	flusher_drain_step(f);
 }
 
+/* Nothing is left to write but ends that somebody's lock holds up. */
+static bool
+only_held(const struct commit *c)
+{
+	return c->ends_held && batch_rows(c->filling) == 0 &&
+	    batch_commands(c->filling) == 0;
+}
+
 static bool
 ended_in(const PGresult *r, const struct uuid *id)
 {
@@ -110,6 +122,10 @@ release_ended(struct commit *c, struct batch *b, const PGresult *ended)
 	uint32_t count = batch_ends(b);
 	bool all = ended != NULL && (uint32_t)PQntuples(ended) == count;
 
+	for (int i = 0; ended != NULL && i < PQntuples(ended); i++)
+		if (db_bool(ended, i, 1))
+			log_warning("an end was not written: somebody took or "
+			            "deleted the instance");
 	for (uint32_t i = 0; i < count; i++) {
 		struct lease *lease = batch_end(b, i);
 
@@ -187,22 +203,15 @@ row_refused(struct commit *c, const char *sqlstate, const char *message)
 	bool has_row = batch_rows(c->flying) > 0;
 	struct lease *lease = has_row ? batch_row(c->flying, 0)->lease :
 	                                batch_end(c->flying, 0);
+	char text[UUID_TEXT_SIZE];
 	char reason[512];
 
 	snprintf(reason, sizeof(reason),
 	         "its %s was refused by the server, SQLSTATE %s: %s",
 	         has_row ? "journal" : "end", sqlstate, message);
-	log_error("instance blocked reason=\"%s\"", reason);
-	if (has_row)
-		lease->batches--;
-	/* What else travelled here goes with a later batch. */
-	for (uint32_t i = 0; i < batch_ends(c->flying); i++) {
-		struct lease *end = batch_end(c->flying, i);
-
-		end->batches--;
-		if (end != lease)
-			batch_add_end(f, end);
-	}
+	uuid_text(&lease->id, text);
+	log_error("instance blocked instance=%s reason=\"%s\"", text, reason);
+	lease->batches -= has_row + batch_ends(c->flying);
 	for (uint32_t i = 0; i < batch_commands(c->flying); i++)
 		batch_add_command(f, batch_command(c->flying, i));
 	batch_clear(c->flying);
@@ -212,14 +221,21 @@ row_refused(struct commit *c, const char *sqlstate, const char *message)
 }
 
 static void
+halve(struct commit *c)
+{
+	ASSERT(c->half_count < HALVES_MAX);
+	c->halves[c->half_count] = batch_create();
+	batch_split(c->flying, c->halves[c->half_count]);
+	c->half_count++;
+}
+
+static void
 commit_refused(struct commit *c, const struct db_reply *reply)
 {
 	bool data = strncmp(reply->sqlstate, "22", 2) == 0 ||
 	    strncmp(reply->sqlstate, "23", 2) == 0 ||
 	    strncmp(reply->sqlstate, "54", 2) == 0;
-	uint32_t suspects = batch_rows(c->flying) > 0 ?
-	    batch_rows(c->flying) :
-	    batch_ends(c->flying);
+	uint32_t suspects = batch_instances(c->flying);
 
 	c->flusher->counters.commits_refused++;
 	if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
@@ -232,10 +248,7 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 		row_refused(c, reply->sqlstate, reply->message);
 		return;
 	}
-	ASSERT(c->half_count < HALVES_MAX);
-	c->halves[c->half_count] = batch_create();
-	batch_split(c->flying, c->halves[c->half_count]);
-	c->half_count++;
+	halve(c);
 	commit_send(c);
 }
 
@@ -380,9 +393,17 @@ commit_send(struct commit *c)
 	struct batch *b = c->flying;
 	struct db_call *call;
 
-	if (!db_ready(c->db)) {
+	if (!c->registered) {
 		c->phase = COMMIT_RETRY;
-		return; /* writer_ready() goes on */
+		return; /* writer_registered() goes on */
+	}
+	while (batch_wire_bytes(b) > SEND_BYTES_MAX && batch_instances(b) > 1)
+		halve(c);
+	if (batch_bytes(b) > ROW_BYTES_MAX) {
+		/* Not at once: effects of the batch before may be waiting. */
+		c->phase = COMMIT_RETRY;
+		after(c->retry_event, 0);
+		return;
 	}
 	call = db_call_begin(c->db, commit_reply, c);
 	db_call_plain(call, &db_begin_statement);
@@ -414,11 +435,12 @@ commit_run(struct flusher *f)
 	struct commit *c = f->commit;
 	struct batch *swap;
 
+	/* Behind the end of the pool's row it would look as if somebody had
+	 * taken over. */
 	if (c->phase != COMMIT_IDLE || batch_empty(c->filling) ||
-	    !db_ready(c->db))
+	    !c->registered || f->phase == FLUSHER_LEAVING)
 		return;
-	if (c->ends_held && batch_rows(c->filling) == 0 &&
-	    f->phase == FLUSHER_WORKING) {
+	if (only_held(c)) {
 		/* Nothing else to write: no hurry. */
 		if (!event_pending(c->held_event, EV_TIMEOUT, NULL))
 			after(c->held_event, ENDS_RETRY_US);
@@ -451,12 +473,15 @@ retry_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (c->phase == COMMIT_ASKING && db_ready(c->db))
+	if (c->phase == COMMIT_ASKING)
 		ask_backend(c);
 	if (c->phase != COMMIT_RETRY)
 		return;
 	if (batch_empty(c->flying))
 		c->phase = COMMIT_IDLE;
+	else if (batch_bytes(c->flying) > ROW_BYTES_MAX &&
+	         batch_instances(c->flying) == 1)
+		row_refused(c, "54000", "what came at once is too large");
 	else
 		commit_send(c);
 	commit_run(c->flusher);
@@ -564,11 +589,12 @@ writer_registered(void *arg, const struct db_reply *reply)
 		    strcmp(reply->sqlstate, "23503") == 0)
 			flusher_exit(c->flusher, EXIT_FENCED,
 			             reply->message);
-		db_break(c->db, reply->message);
+		db_break(c->db, reply->sqlstate, reply->message);
 		return;
 	}
 	if (reply->outcome == DB_LOST)
 		return;
+	c->registered = true;
 	flusher_turn_wanted(c->flusher);
 	switch (c->phase) {
 	case COMMIT_UNKNOWN:
@@ -607,6 +633,12 @@ writer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
 	struct commit *c = arg;
 
 	(void)db;
+	c->registered = false;
+	if (c->phase == COMMIT_ASKING) {
+		/* Between two questions: nobody else tells. */
+		event_del(c->retry_event);
+		c->phase = COMMIT_UNKNOWN;
+	}
 	if (!c->outage_told)
 		log_warning("database away, connecting again session=writer "
 		            "sqlstate=%s reason=\"%s\"",
@@ -643,14 +675,15 @@ commit_filling(struct commit *c)
 bool
 commit_quiet(const struct commit *c)
 {
-	return batch_empty(c->filling) && batch_empty(c->flying) &&
+	return (batch_empty(c->filling) || only_held(c)) &&
+	    batch_empty(c->flying) &&
 	    batch_empty(c->acting) && c->half_count == 0;
 }
 
 bool
 commit_ready(const struct commit *c)
 {
-	return db_ready(c->db);
+	return c->registered;
 }
 
 bool

@@ -32,7 +32,8 @@ void commit_open(struct commit *c);
 struct batch *commit_filling(struct commit *c);
 /* Sends the filling batch when none is in flight. At the end of a turn. */
 void commit_run(struct flusher *f);
-/* Nothing fills and nothing is in flight. */
+/* Nothing fills and nothing is in flight, but for ends that somebody's lock
+ * holds up: a successor finds them in the journal. */
 bool commit_quiet(const struct commit *c);
 /* The writer's session stands. */
 bool commit_ready(const struct commit *c);

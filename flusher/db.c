@@ -58,7 +58,9 @@ struct db {
 	uint64_t outage_since_us; /* 0: none */
 	uint64_t backoff_us;
 	struct db_call *setup_call;
-	bool destroyed_in_cb;
+	bool given_up;       /* it stood, and was of no use */
+	bool unsent;         /* a call could not be sent whole */
+	bool not_replicated; /* a COMMIT did not wait for the standby */
 	bool in_cb;
 };
 
@@ -186,11 +188,20 @@ db_lose(struct db *db, const char *sqlstate, const char *why)
 	struct db_call *call;
 
 	copy_line(reason, sizeof(reason), why);
+	/* One that is of no use does not end an outage: it would be asked
+	 * twenty times a second. */
+	if (db->phase == DB_READY && !db->given_up) {
+		db->outage_since_us = 0;
+		db->backoff_us = 0;
+	}
+	db->given_up = false;
 	if (db->outage_since_us == 0)
 		db->outage_since_us = clock_mono_us();
 	session_close(db);
 	db->phase = DB_WAITING;
 	db->setup_call = NULL;
+	db->unsent = false;
+	db->not_replicated = false;
 	timer_set(db, clock_mono_us() + backoff_next(db));
 
 	TAILQ_INIT(&calls);
@@ -211,11 +222,13 @@ db_lose(struct db *db, const char *sqlstate, const char *why)
 }
 
 void
-db_break(struct db *db, const char *why)
+db_break(struct db *db, const char *sqlstate, const char *why)
 {
 	CHECK_OBJ(db, DB_MAGIC);
-	if (db->phase != DB_WAITING)
-		db_lose(db, "", why);
+	if (db->phase == DB_WAITING)
+		return;
+	db->given_up = true;
+	db_lose(db, sqlstate, why);
 }
 
 static void
@@ -252,7 +265,9 @@ timer_cb(evutil_socket_t fd, short what, void *arg)
 	first = TAILQ_FIRST(&db->calls);
 	if (first == NULL)
 		return;
-	if (clock_mono_us() >= first->deadline_us)
+	if (db->unsent)
+		db_lose(db, "", "a statement could not be sent");
+	else if (clock_mono_us() >= first->deadline_us)
 		db_lose(db, "", "no answer within the deadline");
 	else
 		timer_set(db, first->deadline_us);
@@ -273,6 +288,25 @@ events_make(struct db *db, short wanted)
 		event_add(db->read_event, NULL);
 	if (wanted & EV_WRITE)
 		event_add(db->write_event, NULL);
+}
+
+/*
+ * Success with the warning that the wait for a synchronous standby was
+ * cancelled is not yet one. Its SQLSTATE is that of any warning, its text is
+ * translated; the function's name is not.
+ */
+static void
+notice_cb(void *arg, const PGresult *result)
+{
+	struct db *db = arg;
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *from = PQresultErrorField(result,
+	                                      PG_DIAG_SOURCE_FUNCTION);
+
+	CHECK_OBJ(db, DB_MAGIC);
+	if (from != NULL && strcmp(from, "SyncRepWaitForLSN") == 0)
+		db->not_replicated = true;
+	log_debug("database notice sqlstate=%s", state != NULL ? state : "-");
 }
 
 static void
@@ -300,20 +334,11 @@ db_connect(struct db *db)
 		return;
 	}
 	PQsetErrorVerbosity(db->conn, PQERRORS_VERBOSE);
+	PQsetNoticeReceiver(db->conn, notice_cb, db);
 	db->phase = DB_CONNECTING;
 	db->connect_by_us = clock_mono_us() + CONNECT_DEADLINE_US;
 	timer_set(db, db->connect_by_us);
 	events_make(db, EV_WRITE);
-}
-
-static void
-quiet_notice(void *arg, const PGresult *result)
-{
-	(void)arg;
-	log_debug("database notice sqlstate=%s",
-	          PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL ?
-	              PQresultErrorField(result, PG_DIAG_SQLSTATE) :
-	              "-");
 }
 
 static void
@@ -333,8 +358,6 @@ setup_done(void *arg, const struct db_reply *reply)
 		return;
 	}
 	db->phase = DB_READY;
-	db->outage_since_us = 0;
-	db->backoff_us = 0;
 	db->ops->ready_cb(db->arg, db);
 }
 
@@ -376,7 +399,6 @@ setup_begin(struct db *db)
 	struct db_call *call;
 	const char *rest = db->options.setup;
 
-	PQsetNoticeReceiver(db->conn, quiet_notice, NULL);
 	PQsetnonblocking(db->conn, 1);
 	if (!PQenterPipelineMode(db->conn)) {
 		db_lose(db, "", PQerrorMessage(db->conn));
@@ -510,6 +532,14 @@ results_take(struct db *db)
 		switch (PQresultStatus(result)) {
 		case PGRES_PIPELINE_SYNC:
 			PQclear(result);
+			if (db->not_replicated || db->unsent) {
+				db_lose(db, "", db->unsent ?
+				                    "a statement could not be "
+				                    "sent" :
+				                    "a commit did not wait for "
+				                    "the standby");
+				return false;
+			}
 			call_finish(db, call);
 			if (db->phase == DB_WAITING || db->conn == NULL)
 				return false;
@@ -656,6 +686,8 @@ db_call_add(struct db_call *call, const struct db_statement *statement,
 		                        1, 1, 1, 1, 1, 1, 1, 1 };
 
 	ASSERT(statement->params <= 16);
+	if (call->failed_send)
+		return; /* above all no COMMIT behind what is missing */
 	if (!PQsendQueryPrepared(call->db->conn, statement->name,
 	                         statement->params, values, lengths, binary, 1))
 		call->failed_send = true;
@@ -677,9 +709,11 @@ db_call_send(struct db_call *call)
 	db->in_flight++;
 	if (TAILQ_FIRST(&db->calls) == call)
 		timer_set(db, call->deadline_us);
-	if (!PQpipelineSync(db->conn) || call->failed_send) {
-		/* The connection broke under us: told from the loop. */
-		event_active(db->read_event, EV_READ, 1);
+	if (call->failed_send || !PQpipelineSync(db->conn)) {
+		/* The connection broke under us, or what is to be sent is
+		 * more than libpq can hold: told from the loop. */
+		db->unsent = true;
+		timer_set(db, 0);
 		return;
 	}
 	flush_out(db);

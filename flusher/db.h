@@ -92,8 +92,9 @@ void db_call_add(struct db_call *call, const struct db_statement *statement,
 void db_call_plain(struct db_call *call, const struct db_statement *statement);
 void db_call_send(struct db_call *call);
 
-/* Gives the session up as lost, as if its deadline had passed. */
-void db_break(struct db *db, const char *why);
+/* Gives the session up as lost, as if its deadline had passed; sqlstate and
+ * why are what lost_cb is told. */
+void db_break(struct db *db, const char *sqlstate, const char *why);
 
 /* A first look at a result: binary columns. */
 int64_t db_int64(const PGresult *r, int row, int column);

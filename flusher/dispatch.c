@@ -24,6 +24,8 @@
 #define FRAME_SOFT_BYTES (256U << 10) /* then a new frame begins */
 #define ERROR_BYTES_MAX 128U
 #define CAUSE_BYTES_MAX (32U << 10)
+/* What one worker may hold; what is larger goes alone. */
+#define SLOT_BYTES_MAX ((uint64_t)4 << 20)
 
 #define FLIGHTS_A_BLOCK 1024U
 
@@ -84,6 +86,7 @@ flight_free(struct dispatch *d, struct flight *flight, uint64_t now_us)
 		slot->front_us = now_us;
 	TAILQ_REMOVE(&slot->flights, flight, slot_entry);
 	slot->held--;
+	slot->bytes -= flight->bytes;
 	slot->slow -= !flight->quick;
 	if (flight->lease != NULL)
 		LIST_REMOVE(flight, lease_entry);
@@ -128,15 +131,19 @@ slot_deadline(const struct slot *slot)
 static void
 slot_kill(struct flusher *f, struct slot *slot, const char *reason)
 {
-	struct buf *out = link_out(f->link);
-	size_t begun = frame_begin(out, FRAME_KILL, slot->no, slot->spawn);
+	struct buf *out;
+	size_t begun;
 
+	slot->phase = SLOT_DYING;
+	if (f->link == NULL)
+		return; /* its supervisor is gone, and so is the worker */
+	out = link_out(f->link);
+	begun = frame_begin(out, FRAME_KILL, slot->no, slot->spawn);
 	value_pack_map(out, 1);
 	value_pack_text(out, "reason");
 	value_pack_text(out, reason);
 	frame_end(out, begun, 0);
 	link_send(f->link);
-	slot->phase = SLOT_DYING;
 }
 
 static void
@@ -224,7 +231,7 @@ slot_has_room(const struct flusher *f, const struct slot *slot,
 {
 	uint32_t window = slot->window;
 
-	if (slot->phase != SLOT_READY)
+	if (slot->phase != SLOT_READY || slot->bytes >= SLOT_BYTES_MAX)
 		return false;
 	if (!route_quick(route))
 		return slot->held == 0;
@@ -386,6 +393,8 @@ slot_launch(struct flusher *f, struct slot *slot, struct route *route,
 	TAILQ_INSERT_TAIL(&slot->flights, flight, slot_entry);
 	LIST_INSERT_HEAD(&ready->lease->flights, flight, lease_entry);
 	slot->held++;
+	flight->bytes = view->input->s.len;
+	slot->bytes += flight->bytes;
 	slot->slow += !flight->quick;
 	if (slot_deadline(slot) != 0)
 		deadline_arm(d, slot_deadline(slot));

@@ -13,6 +13,8 @@
 #include "flusher/lease.h"
 
 #define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
+/* A STATUS has 24 KiB at most: what does not fit is not shown. */
+#define NAMES_BYTES_MAX (12U << 10)
 
 uint32_t
 dispatch_flights(const struct dispatch *d)
@@ -40,17 +42,22 @@ void
 dispatch_pack_actions(const struct dispatch *d, struct buf *out)
 {
 	const struct route *route;
+	struct buf names = BUF_EMPTY;
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
-			count += route->servers > 0;
+	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++) {
+		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry) {
+			if (route->servers == 0 ||
+			    names.len + route->name_len > NAMES_BYTES_MAX)
+				continue;
+			value_pack_str(&names, route->name, route->name_len);
+			count++;
+		}
+	}
 	value_pack_array(out, count);
-	for (uint32_t i = 0; i < ROUTE_BUCKETS; i++)
-		SLIST_FOREACH (route, &d->routes.buckets[i], bucket_entry)
-			if (route->servers > 0)
-				value_pack_str(out, route->name,
-				               route->name_len);
+	if (count > 0)
+		value_pack_raw(out, buf_slice(&names));
+	buf_fini(&names);
 }
 
 void

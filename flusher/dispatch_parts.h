@@ -25,6 +25,7 @@ struct slot {
 	TAILQ_HEAD(slot_flights, flight) flights;
 	uint32_t held;
 	uint32_t slow; /* of those, not quick */
+	uint64_t bytes; /* of their inputs */
 	struct route **routes;
 	uint32_t route_count;
 	/* The DISPATCH frame being filled. */
@@ -41,6 +42,7 @@ struct flight {
 	uint64_t token;
 	uint64_t ordinal;    /* among the slot's items */
 	uint64_t timeout_us; /* from the front; 0: none */
+	uint64_t bytes; /* of its input */
 	uint64_t sent_us;
 	uint64_t kill_us;    /* abandoned: not to run after; 0: not */
 	uint32_t activation;

@@ -33,3 +33,25 @@ errand_free(struct errands *list, struct errand *e)
 	free(e->reason);
 	free(e);
 }
+
+struct errand *
+errand_due(const struct errands *list, uint64_t now_us)
+{
+	struct errand *e;
+
+	TAILQ_FOREACH (e, list, entry)
+		if (e->not_before_us <= now_us)
+			return e;
+	return NULL;
+}
+
+bool
+errand_pending(const struct errands *list, const struct uuid *id)
+{
+	const struct errand *e;
+
+	TAILQ_FOREACH (e, list, entry)
+		if (e->status != NULL && uuid_equal(&e->ids[0], id))
+			return true;
+	return false;
+}

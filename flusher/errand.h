@@ -5,6 +5,7 @@
 #ifndef FLUSHER_ERRAND_H
 #define FLUSHER_ERRAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -17,6 +18,7 @@ struct errand {
 	char *reason;
 	const char *status; /* the new one of ids[0]; NULL: only the reason */
 	uint64_t due_in_us; /* with status "waiting" */
+	uint64_t not_before_us; /* after a refusal; 0: at once */
 };
 
 TAILQ_HEAD(errands, errand);
@@ -25,5 +27,9 @@ TAILQ_HEAD(errands, errand);
 void errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
                 const char *status, uint64_t due_in_us, const char *reason);
 void errand_free(struct errands *list, struct errand *e);
+/* The first that may be tried now, or NULL. */
+struct errand *errand_due(const struct errands *list, uint64_t now_us);
+/* Whether one is to change the status of that instance. */
+bool errand_pending(const struct errands *list, const struct uuid *id);
 
 #endif

@@ -204,6 +204,10 @@ flusher_drain_step(struct flusher *f)
 		flusher_turn_wanted(f);
 		return;
 	}
+	/* A claim behind the end of the pool's row would look as if somebody
+	 * had taken over. */
+	if (!claim_quiet(f->claim))
+		return;
 	f->phase = FLUSHER_LEAVING;
 	keeper_leave(f, left);
 }
@@ -248,6 +252,17 @@ drain(struct flusher *f, uint64_t by_us)
 
 /* ---- the supervisor ---- */
 
+/* It said what no worker of ours says: it goes, the pool lives on. */
+static void
+worker_refused(struct flusher *f, const struct frame *frame)
+{
+	log_error("worker refused type=%s slot=%u",
+	          frame_type_name(frame->type), frame->slot);
+	frame_add(link_out(f->link), FRAME_KILL, frame->slot, frame->spawn, 0,
+	          SLICE_LITERAL("\x80"));
+	link_send(f->link);
+}
+
 static int
 frame_cb(void *arg, const struct frame *frame)
 {
@@ -261,24 +276,20 @@ frame_cb(void *arg, const struct frame *frame)
 		log_error("frame refused type=%s slot=%u reason=\"%s\"",
 		          frame_type_name(frame->type), frame->slot,
 		          err.message);
-		if (frame->type != FRAME_COMPLETION)
+		if (frame->type != FRAME_COMPLETION &&
+		    frame->type != FRAME_HELLO)
 			return -EPROTO;
-		/* The worker's fault: it goes. */
-		frame_add(link_out(f->link), FRAME_KILL, frame->slot,
-		          frame->spawn, 0, SLICE_LITERAL("\x80"));
-		link_send(f->link);
+		worker_refused(f, frame);
 		return 0;
 	}
 	switch (frame->type) {
 	case FRAME_HELLO:
-		return dispatch_hello(f, frame);
+		if (dispatch_hello(f, frame) < 0)
+			worker_refused(f, frame);
+		return 0;
 	case FRAME_COMPLETION:
-		if (dispatch_completion(f, frame) < 0) {
-			log_error("completions refused slot=%u", frame->slot);
-			frame_add(link_out(f->link), FRAME_KILL, frame->slot,
-			          frame->spawn, 0, SLICE_LITERAL("\x80"));
-			link_send(f->link);
-		}
+		if (dispatch_completion(f, frame) < 0)
+			worker_refused(f, frame);
 		flusher_drain_step(f);
 		return 0;
 	case FRAME_GONE:

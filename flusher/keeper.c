@@ -20,6 +20,7 @@
 #include "flusher/lease.h"
 #include "flusher/params.h"
 #include "flusher/sql.h"
+#include "flusher/timers.h"
 #include "schema/migrations.h"
 
 #define LOOK_US (500 * CLOCK_MS_US)
@@ -95,6 +96,19 @@ refused(struct keeper *k, const struct db_reply *reply, const char *what)
 
 /* ---- heartbeat ---- */
 
+/* Half of the round trip is a good enough guess. */
+static void
+clock_follow(struct flusher *f, int64_t at_us, uint64_t sent_us,
+             uint64_t now_us)
+{
+	int64_t offset = at_us - (int64_t)(sent_us + (now_us - sent_us) / 2);
+	int64_t moved = offset - f->clock_offset_us;
+
+	f->clock_offset_us = offset;
+	if (moved > (int64_t)(100 * CLOCK_MS_US))
+		timers_clock_moved(f->timers);
+}
+
 static void
 beat_reply(void *arg, const struct db_reply *reply)
 {
@@ -110,9 +124,8 @@ beat_reply(void *arg, const struct db_reply *reply)
 		if (PQntuples(r) == 0)
 			flusher_exit(f, EXIT_FENCED,
 			             "the pool's heartbeat row is gone");
-		/* Half of the round trip is a good enough guess. */
-		f->clock_offset_us = params_time_us(db_int64(r, 0, 0)) -
-		    (int64_t)(k->beat_us + (now - k->beat_us) / 2);
+		clock_follow(f, params_time_us(db_int64(r, 0, 0)),
+		             k->beat_us, now);
 		k->confirmed_us = k->beat_us;
 		k->refusal_told = false;
 		flusher_turn_wanted(f);
@@ -198,9 +211,9 @@ look_reply(void *arg, const struct db_reply *reply)
 			o->beat = db_int64(r, i, 1);
 			o->since_us = now;
 		}
-		if (db_bool(r, i, 2) ||
-		    now - o->since_us >= k->flusher->config.lease_us)
-			o->dead = true;
+		/* One that was held up may be back by now. */
+		o->dead = db_bool(r, i, 2) ||
+		    now - o->since_us >= k->flusher->config.lease_us;
 	}
 	others_forget(k, false);
 	keeper_step(k);
@@ -244,10 +257,12 @@ takeover_reply(void *arg, const struct db_reply *reply)
 		others_forget(k, false);
 		claim_wake_front(k->flusher);
 	} else if (reply->outcome == DB_ERROR) {
-		/* 55P03: its sessions still hold its row; they are ended. */
 		log_info("takeover waits incarnation=%s sqlstate=%s", text,
 		         reply->sqlstate);
-		o->end_backends = true;
+		/* Its sessions still hold its row: they are ended. Anything
+		 * else waits for the next look. */
+		o->end_backends = strcmp(reply->sqlstate, "55P03") == 0;
+		o->dead = o->end_backends;
 	}
 	keeper_step(k);
 }
@@ -345,7 +360,7 @@ added_reply(void *arg, const struct db_reply *reply)
 		    strcmp(reply->sqlstate, "23503") == 0)
 			flusher_exit(f, EXIT_FENCED, reply->message);
 		refused(k, reply, "joining");
-		db_break(k->db, reply->message);
+		db_break(k->db, reply->sqlstate, reply->message);
 		return;
 	}
 	k->phase = KEEPER_KEEPING;
@@ -411,7 +426,7 @@ check_reply(void *arg, const struct db_reply *reply)
 		return;
 	if (reply->outcome == DB_ERROR) {
 		refused(k, reply, "checking the schema");
-		db_break(k->db, reply->message);
+		db_break(k->db, reply->sqlstate, reply->message);
 		return;
 	}
 	r = reply->results[0];
@@ -427,7 +442,7 @@ check_reply(void *arg, const struct db_reply *reply)
 		flusher_exit(f, EXIT_CONFIG, why);
 	}
 	if (db_bool(r, 0, 2)) {
-		db_break(k->db, "the server is a standby");
+		db_break(k->db, "", "the server is a standby");
 		return;
 	}
 	if (!db_bool(r, 0, 1))

@@ -57,17 +57,21 @@ STATEMENT(log_insert,
           PG_TIMESTAMPTZ_ARRAY, PG_JSON_ARRAY);
 
 /* Somebody's SELECT … FOR UPDATE must not hold up the batch: what is locked
- * is skipped, not returned, and tried again with the next batch. */
+ * is skipped, not returned, and tried again with the next batch. What is not
+ * ours any more (deleted, which nobody should) is returned as lost. */
 STATEMENT(instances_end,
           "WITH e AS MATERIALIZED (SELECT * FROM unnest($2, $3, $4, $5, $6, "
           "$7) AS e (id, status, output, error, cause, ended_at)), "
           "l AS MATERIALIZED (SELECT i.id FROM rappel.workflow_instances i "
           "WHERE i.id = ANY ($2) AND i.owner = $1 "
-          "FOR NO KEY UPDATE SKIP LOCKED) "
-          "UPDATE rappel.workflow_instances i SET status = e.status, "
+          "FOR NO KEY UPDATE SKIP LOCKED), "
+          "u AS (UPDATE rappel.workflow_instances i SET status = e.status, "
           "output = e.output, error = e.error, cause = e.cause, "
           "ended_at = e.ended_at, owner = NULL, reason = NULL "
-          "FROM l JOIN e ON e.id = l.id WHERE i.id = l.id RETURNING i.id",
+          "FROM l JOIN e ON e.id = l.id WHERE i.id = l.id RETURNING i.id) "
+          "SELECT u.id, false FROM u UNION ALL SELECT e.id, true FROM e "
+          "WHERE NOT EXISTS (SELECT FROM rappel.workflow_instances i "
+          "WHERE i.id = e.id AND i.owner IS NOT DISTINCT FROM $1)",
           7, PG_UUID, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_JSON_ARRAY,
           PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TIMESTAMPTZ_ARRAY);
 
@@ -86,7 +90,8 @@ STATEMENT(log_probe,
 
 /* Those of $2 whose end is written. */
 STATEMENT(ends_probe,
-          "SELECT id FROM rappel.workflow_instances WHERE id = ANY ($2) "
+          "SELECT id, false FROM rappel.workflow_instances "
+          "WHERE id = ANY ($2) "
           "AND owner IS DISTINCT FROM $1",
           2, PG_UUID, PG_UUID_ARRAY);
 
@@ -143,8 +148,9 @@ STATEMENT_PLAIN(blocked_cancel,
 STATEMENT(owned,
           "SELECT i.id, i.version_id, (-i.priority)::int4, i.started_at, true, "
           "i.input::text, i.name, " COMMANDED
-          " FROM rappel.workflow_instances i WHERE i.owner = $1",
-          1, PG_UUID);
+          " FROM rappel.workflow_instances i WHERE i.owner = $1 "
+          "AND i.id NOT IN (SELECT unnest($3)) LIMIT $2",
+          3, PG_UUID, PG_INT8, PG_UUID_ARRAY);
 
 STATEMENT(log_read,
           "SELECT instance_id, seq, count, at, entries::text "
@@ -166,11 +172,15 @@ STATEMENT(version_read,
           "WHERE id = $1",
           1, PG_INT8);
 
-/* $3: the new status, 'waiting' with a time or 'blocked' without one. */
+/* $3: the new status, 'waiting' with a time or 'blocked' without one. Does
+ * not wait for somebody's lock: claims wait behind it. */
 STATEMENT(release,
-          "UPDATE rappel.workflow_instances SET status = $3, owner = NULL, "
+          "WITH l AS MATERIALIZED (SELECT i.id FROM "
+          "rappel.workflow_instances i WHERE i.id = $2 AND i.owner = $1 "
+          "FOR NO KEY UPDATE NOWAIT) "
+          "UPDATE rappel.workflow_instances i SET status = $3, owner = NULL, "
           "due_at = now() + $4 * interval '1 microsecond', reason = $5 "
-          "WHERE id = $2 AND owner = $1",
+          "FROM l WHERE i.id = l.id",
           5, PG_UUID, PG_UUID, PG_TEXT, PG_INT8, PG_TEXT);
 
 STATEMENT(reason_set,

@@ -27,7 +27,8 @@ struct timers {
 	struct flusher *flusher;
 	timers_due_cb *due_cb;
 	struct event *event;
-	int64_t armed_us; /* what the event waits for; 0: nothing */
+	int64_t armed_us; /* what the event waits for, if it does */
+	bool armed;
 	struct timer **heap;
 	uint32_t count;
 	uint32_t cap;
@@ -99,8 +100,9 @@ arm(struct timers *t)
 	int64_t wait;
 	struct timeval tv;
 
-	if (t->count == 0 || t->heap[0]->due_us == t->armed_us)
+	if (t->count == 0 || (t->armed && t->heap[0]->due_us == t->armed_us))
 		return;
+	t->armed = true;
 	t->armed_us = t->heap[0]->due_us;
 	wait = t->armed_us - flusher_now_us(t->flusher);
 	if (wait < 0)
@@ -120,7 +122,7 @@ timers_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	t->armed_us = 0;
+	t->armed = false;
 	while (t->count > 0 && t->heap[0]->due_us <= now) {
 		struct timer *timer = t->heap[0];
 		struct lease *lease = timer->lease;
@@ -199,6 +201,13 @@ timers_forget(struct timers *t, struct lease *lease)
 {
 	while (!LIST_EMPTY(&lease->timers))
 		timer_remove(t, LIST_FIRST(&lease->timers));
+}
+
+void
+timers_clock_moved(struct timers *t)
+{
+	t->armed = false;
+	arm(t);
 }
 
 bool

@@ -30,6 +30,8 @@ void timers_add(struct timers *t, struct lease *lease, enum timer_kind kind,
 void timers_cancel(struct timers *t, struct lease *lease, uint32_t activation);
 /* All of the lease's. */
 void timers_forget(struct timers *t, struct lease *lease);
+/* flusher_now_us() jumped: what is due is looked for anew. */
+void timers_clock_moved(struct timers *t);
 /* When the lease's first is due; false when it has none. */
 bool timers_first(const struct lease *lease, int64_t *due_us_out);
 uint32_t timers_count(const struct timers *t);

@@ -527,6 +527,12 @@ class Payloads(BadInputTest):
                              ("fail", given)])
         for row in rows:
             self.assertEqual(row[0], "failed", row)
+            self.assertRegex(row[3], "^a.b$")
+        # And the journal can still be looked at.
+        found = self.query("SELECT cause FROM rappel.history"
+                           " WHERE event = 'failed'")
+        self.assertEqual(len(found), 1)
+        self.assertRegex(found[0][0], "^a.b$")
 
     def test_large_cause(self):
         harness.register(self.conninfo, "echo", load.task("echo"))

@@ -282,6 +282,11 @@ class Cancelling(SqlTest):
             took = self.wait_status(instance, "cancelled")
             self.assertLess(took, 2)
         self.assertEqual(self.look(queued, "cause"), ("changed my mind",))
+        # Nothing of them was started for that.
+        self.assertEqual(self.query("SELECT event FROM rappel.history"),
+                         [("cancelled",), ("cancelled",)])
+        self.assertEqual(
+            pool.status()["flusher"]["actions_dispatched"], 0)
         # One that runs: its worker is ended, and another one is there.
         running = self.begin("sleep", '{"seconds": 86400}')
         self.wait_status(running, "running")
@@ -317,8 +322,10 @@ class Cancelling(SqlTest):
         self.start_pool()
         ids = [self.begin("waits"), self.begin("retries"),
                self.begin("nobody")]
-        for instance in ids:
-            self.wait_status(instance, "running")
+        # What only waits, and for long, is parked.
+        wait_for("all have begun", lambda: self.query(
+            "SELECT count(*) FROM rappel.instances"
+            " WHERE started_at IS NULL") == [(0,)])
         wait_for("the retry waits", lambda: self.query(
             "SELECT 1 FROM rappel.history WHERE event = 'failed'"))
         for instance in ids:
@@ -426,6 +433,32 @@ class Looking(SqlTest):
         self.wait_status(ids[0], "succeeded", 1.5)
         self.assertEqual(self.query(
             "SELECT count(*) FROM rappel.history"), [(4,)])
+
+
+class Sharing(SqlTest):
+    """Nobody waits for ever behind what takes long."""
+
+    def test_little_room(self):
+        """Some places free and the rest taken for long: they are used."""
+        harness.register(self.conninfo, "nobody", load.task("nobody-at-all"))
+        held = 50
+        for _ in range(held):
+            self.begin("nobody")
+        self.start_pool(instances_max=70)
+        wait_for("they hold their places", lambda: self.query(
+            "SELECT count(*) FROM rappel.instances"
+            " WHERE status = 'running'") == [(held,)])
+        for _ in range(3):
+            self.assertLess(self.wait_status(self.begin(), "succeeded"), 2)
+
+    def test_backlog_of_one_action(self):
+        """Hundreds of slow ones are queued: others have their turns."""
+        for _ in range(500):
+            self.begin("sleep", '{"seconds": 0.02}')
+        self.start_pool()
+        wait_for("they run", lambda: self.query(
+            "SELECT 1 FROM rappel.instances WHERE status = 'succeeded'"))
+        self.assertLess(self.wait_status(self.begin("echo"), "succeeded"), 2)
 
 
 class Waking(SqlTest):

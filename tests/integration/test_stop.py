@@ -106,6 +106,19 @@ class Idle(StopTest):
             "SELECT count(*) FROM rappel.workflow_instances"
             " WHERE status NOT IN ('queued', 'succeeded')"), [(0,)])
 
+    def test_while_claiming(self):
+        """A claim may be on its way when the pool leaves."""
+        for n in range(15):
+            pool = self.make_pool(instances_max=chance.choice((1, 100)))
+            self.begin("noop", count=chance.choice((1, 30, 2000)))
+            pool.start().wait_running()
+            time.sleep(chance.uniform(0, 0.1))
+            with self.subTest(n=n, seed=pools.SEED):
+                code, took = pool.stop()
+                self.assertEqual((code, took <= 1), (0, True),
+                                 pool.log_tail())
+                self.assert_clean(pool)
+
     def test_by_control_socket(self):
         pool = self.make_pool()
         pool.start().wait_running()

@@ -108,6 +108,37 @@ class TakeoverTest(unittest.TestCase):
         self.assertNotEqual(self.incarnation(pool), before)
         self.finish(pool)
 
+    def test_same_host_with_much(self):
+        """As many as it may hold, each with a journal to be replayed."""
+        states = load.fan_out()
+        states["States"]["Last"]["Resource"] = "nobody-at-all"
+        harness.register(self.conninfo, "fan-out", states)
+        count = 2000
+        pool = pools.Pool(self.conninfo, instances_max=count)
+        self.addCleanup(pool.remove)
+        self.load.nap = 0
+        pool.start().wait_running()
+        self.load.top_up(count)
+        entries = count * (2 * load.ITEMS + 1)
+        wait_for("all have come so far", lambda: self.query(
+            "SELECT sum(count) FROM rappel.action_log") == [(entries,)], 60)
+        before = self.incarnation(pool)
+        pool.kill_all()
+        pool.process.wait()
+        begun = time.monotonic()
+        pool.start()
+        wait_for("it holds them all again", lambda: self.query(
+            "SELECT count(*) FROM rappel.workflow_instances"
+            " WHERE owner <> %s", before) == [(count,)])
+        took = time.monotonic() - begun
+        print(f"{self.id()}: {took:.2f} s of {SAME_HOST}", flush=True)
+        self.assertLessEqual(took, SAME_HOST, pool.log_tail())
+        wait_for("every journal was read", lambda: (pool.status().get(
+            "flusher") or {}).get("instances_recovered") == count, 5)
+        self.assertEqual(checker.journal(self.connection), [])
+        self.assertEqual(pool.stop()[0], 0, pool.log_tail())
+        self.assertEqual(checker.stopped(self.connection), [])
+
     def test_other_host(self):
         """Nobody restarts it: the other pool waits out the lease."""
         one, two = self.make_pool("one"), self.make_pool("two")

@@ -126,6 +126,37 @@ START_TEST(what_is_not_due_waits)
 }
 END_TEST
 
+/* The beginning of the count of time is a time like any other. */
+START_TEST(due_at_any_time)
+{
+	static const int64_t times[] = { 0, -1, 1, -62135596800000000 };
+
+	for (uint32_t i = 0; i < COUNT(times); i++) {
+		setup();
+		timers_add(flusher.timers, &leases[0], TIMER_FIRE, i, times[i]);
+		event_base_loop(flusher.base, EVLOOP_ONCE);
+		ck_assert_uint_eq(fired_count, 1);
+		teardown();
+	}
+}
+END_TEST
+
+START_TEST(a_clock_that_jumps_is_followed)
+{
+	int64_t now;
+
+	setup();
+	now = flusher_now_us(&flusher);
+	timers_add(flusher.timers, &leases[0], TIMER_FIRE, 1,
+	           now + 30 * (int64_t)CLOCK_SECOND_US);
+	flusher.clock_offset_us += 3600 * (int64_t)CLOCK_SECOND_US;
+	timers_clock_moved(flusher.timers);
+	event_base_loop(flusher.base, EVLOOP_ONCE);
+	ck_assert_uint_eq(fired_count, 1);
+	teardown();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -133,6 +164,8 @@ main(void)
 		{ what_is_due_fires_in_its_order, 0 },
 		{ cancelled_and_forgotten_ones_do_not_fire, 0 },
 		{ what_is_not_due_waits, 0 },
+		{ due_at_any_time, 0 },
+		{ a_clock_that_jumps_is_followed, 0 },
 	};
 
 	return unit_run("timers", tests, COUNT(tests));
