@@ -5,356 +5,32 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "common/assert.h"
 #include "common/clock.h"
-#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/batch.h"
+#include "flusher/claim_parts.h"
 #include "flusher/commit.h"
 #include "flusher/db.h"
-#include "flusher/errand.h"
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
-#include "flusher/params.h"
-#include "flusher/park.h"
-#include "flusher/queue_cursor.h"
-#include "flusher/replay.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
-#include "flusher/versions.h"
 
 #define CLAIM_MAX 64U
-#define READ_MAX 16U /* journals in one round trip */
 #define SMALL_US (100 * CLOCK_MS_US)  /* between claims for little room */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
-#define RELEASE_FIRST_US (5 * CLOCK_SECOND_US)
 #define ERRAND_RETRY_US CLOCK_SECOND_US
-#define LOST_MAX 3U /* sessions over one journal */
 
 static const uint64_t ladder_us[] = { 0, 5 * CLOCK_MS_US, 20 * CLOCK_MS_US,
-	                              100 * CLOCK_MS_US, CLOCK_SECOND_US };
-#define LADDER_TOP (sizeof(ladder_us) / sizeof(ladder_us[0]) - 1)
-
-/* A claimed instance on its way to a lease. */
-struct arrival {
-	TAILQ_ENTRY(arrival) entry;
-	struct uuid id;
-	int64_t version_id;
-	int64_t started_at_us;
-	struct buf input; /* JSON text */
-	char *name;
-	uint32_t lost; /* sessions, while its journal was read */
-	bool has_journal;
-	bool commanded; /* somebody asked for something before it is here */
-};
-
-enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
-
-struct claim {
-	struct flusher *flusher;
-	struct db *db;
-	struct params params;
-	struct event *event; /* the next look */
-	bool registered;     /* the session has announced itself */
-	bool busy;           /* a call is in flight */
-	bool stopped;
-	bool outage_told;
-	enum claim_source source; /* of the claim in flight */
-	uint32_t asked;
-	uint64_t asked_us;
-	uint64_t queue_us; /* when the queue was last asked */
-	struct queue_cursor cursor;
-	uint32_t rung;     /* of the ladder, after an empty claim */
-	bool idle;
-	uint64_t next_us;       /* when the queue is looked at again */
-	uint64_t house_us;      /* when due and commands are */
-	uint64_t reconcile_us;  /* when owner = me is compared */
-	bool commands_wanted;
-	bool due_wanted;
-	bool reconcile_wanted;
-	TAILQ_HEAD(arrivals, arrival) arrivals;
-	uint32_t arriving;
-	uint32_t reading;  /* of them, whose journals are on their way */
-	uint32_t read_max; /* in one round trip */
-	struct errands errands;
-	struct errand *errand; /* in flight */
-	struct buf value;      /* scratch */
-};
-
-static void claim_step(struct claim *c);
-static void command_apply(struct claim *c, const PGresult *r, int row);
-
-/* ---- arrivals: version, journal, start ---- */
-
-static void
-arrival_free(struct claim *c, struct arrival *a)
-{
-	TAILQ_REMOVE(&c->arrivals, a, entry);
-	c->arriving--;
-	buf_fini(&a->input);
-	free(a->name);
-	free(a);
-}
-
-/* A start that fails goes back with a reason, and is tried again later. */
-static void
-arrival_release(struct claim *c, struct arrival *a, const char *reason)
-{
-	char text[UUID_TEXT_SIZE];
-
-	uuid_text(&a->id, text);
-	log_warning("start failed, released for 5 s instance=%s reason=\"%s\"",
-	            text, reason);
-	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
-	arrival_free(c, a);
-}
-
-static void
-arrival_block(struct claim *c, struct arrival *a, const char *reason)
-{
-	char text[UUID_TEXT_SIZE];
-
-	uuid_text(&a->id, text);
-	log_error("instance blocked instance=%s reason=\"%s\"", text, reason);
-	errand_add(&c->errands, &a->id, 1, "blocked", 0, reason);
-	arrival_free(c, a);
-}
-
-/*
- * Makes the instance and brings it up to date; journal and commands are NULL
- * for one that never ran and of which nobody wants anything. What it wants
- * then is done at once: the claim is committed, and so is the journal. But a
- * cancel comes first: what was cancelled before it was here starts nothing.
- */
-static void
-arrival_start(struct claim *c, struct arrival *a,
-              const struct version *version, const PGresult *journal,
-              const PGresult *commands)
-{
-	struct flusher *f = c->flusher;
-	struct effects effects = { NULL, 0, 0 };
-	struct error err = { .message = "" };
-	struct lease *lease;
-	char reason[600];
-
-	c->value.len = 0;
-	if (json_parse((const char *)a->input.data, a->input.len,
-	               VALUE_DEPTH_MAX, &c->value, NULL, &err) < 0) {
-		snprintf(reason, sizeof(reason),
-		         "its input cannot be read: %s", err.message);
-		arrival_block(c, a, reason);
-		return;
-	}
-	lease = lease_add(f->leases, &a->id);
-	lease->engine = instance_create(
-	    version->definition,
-	    &(struct instance_options){
-	        .id = a->id,
-	        .workflow = slice_of(version->workflow),
-	        .name = a->name != NULL ? slice_of(a->name) : SLICE_NONE,
-	        .started_at_us = a->started_at_us,
-	        .input = buf_slice(&c->value),
-	        .value_bytes_max = f->config.value_bytes_max },
-	    &effects);
-	if (journal != NULL) {
-		if (!replay_journal(lease, journal, &err)) {
-			effects_fini(&effects);
-			lease_remove(f, lease);
-			snprintf(reason, sizeof(reason),
-			         "its journal cannot be replayed: %s",
-			         err.message);
-			arrival_block(c, a, reason);
-			return;
-		}
-		f->counters.recovered += a->has_journal;
-		effects_clear(&effects);
-		instance_wanted(lease->engine, &effects);
-	}
-	for (int i = 0; commands != NULL && i < PQntuples(commands); i++)
-		command_apply(c, commands, i);
-	if (lease->ended)
-		; /* by a command; its end is in the batch */
-	else if (instance_status(lease->engine) != INSTANCE_RUNNING)
-		batch_add_end(f, lease);
-	else
-		batch_perform(f, lease, &effects);
-	park_maybe(f, lease);
-	effects_fini(&effects);
-	arrival_free(c, a);
-	flusher_turn_wanted(f);
-}
-
-static void
-version_reply(void *arg, const struct db_reply *reply)
-{
-	struct claim *c = arg;
-	struct arrival *a = TAILQ_FIRST(&c->arrivals);
-	const PGresult *r;
-	char reason[600];
-
-	c->busy = false;
-	if (reply->outcome == DB_ERROR && a != NULL) {
-		snprintf(reason, sizeof(reason),
-		         "its definition cannot be read: %s", reply->message);
-		arrival_release(c, a, reason);
-	}
-	if (reply->outcome == DB_DONE && a != NULL) {
-		r = reply->results[0];
-		if (PQntuples(r) == 0)
-			versions_add(c->flusher->versions, a->version_id,
-			             SLICE_NONE, SLICE_NONE);
-		else
-			versions_add(
-			    c->flusher->versions, a->version_id,
-			    (struct slice){
-			        (const uint8_t *)PQgetvalue(r, 0, 0),
-			        (size_t)PQgetlength(r, 0, 0) },
-			    (struct slice){
-			        (const uint8_t *)PQgetvalue(r, 0, 1),
-			        (size_t)PQgetlength(r, 0, 1) });
-	}
-	claim_step(c);
-}
-
-/* Journals come in the order of the arrivals, three results for each. */
-static void
-journals_reply(void *arg, const struct db_reply *reply)
-{
-	struct claim *c = arg;
-	struct arrival *a = TAILQ_FIRST(&c->arrivals);
-	char reason[600];
-
-	c->busy = false;
-	/* One that takes longer than the deadline costs the session. */
-	if (reply->outcome != DB_DONE && c->reading > 1) {
-		c->read_max = 1; /* to find out whose it is */
-	} else if (a != NULL &&
-	           (reply->outcome == DB_ERROR ||
-	            (reply->outcome == DB_LOST && ++a->lost == LOST_MAX))) {
-		snprintf(reason, sizeof(reason),
-		         "its journal cannot be read: %s", reply->message);
-		arrival_release(c, a, reason);
-	}
-	for (uint32_t i = 0; reply->outcome == DB_DONE && i < c->reading &&
-	     (a = TAILQ_FIRST(&c->arrivals)) != NULL; i++) {
-		PGresult **r = &reply->results[i * 3];
-
-		c->read_max = READ_MAX;
-		/* Its end may have been on its way when it was listed. */
-		if (PQntuples(r[2]) == 0)
-			arrival_free(c, a);
-		else
-			arrival_start(c, a,
-			              versions_find(c->flusher->versions,
-			                            a->version_id),
-			              r[0], r[1]);
-	}
-	claim_step(c);
-}
-
-static bool
-arrival_is_read(struct claim *c, const struct arrival *a)
-{
-	const struct version *version =
-	    versions_find(c->flusher->versions, a->version_id);
-
-	return version != NULL && version->definition != NULL &&
-	    (a->has_journal || a->commanded) &&
-	    lease_find(c->flusher->leases, &a->id) == NULL;
-}
-
-/* Several in one round trip: after a crash there are thousands. */
-static void
-journals_read(struct claim *c)
-{
-	struct db_call *call = db_call_begin(c->db, journals_reply, c);
-	struct params *p = &c->params;
-	struct arrival *a;
-
-	c->reading = 0;
-	TAILQ_FOREACH (a, &c->arrivals, entry) {
-		if (c->reading == c->read_max || !arrival_is_read(c, a))
-			break;
-		params_clear(p);
-		params_uuid(p, &a->id);
-		params_send(p, call, &sql_log_read);
-		params_send(p, call, &sql_commands_of);
-		params_uuid(p, &c->flusher->incarnation);
-		params_send(p, call, &sql_still_owned);
-		c->reading++;
-	}
-	c->busy = true;
-	db_call_send(call);
-}
-
-/* Takes the first arrival one step on. True while a call is in flight. */
-static bool
-arrivals_step(struct claim *c)
-{
-	struct flusher *f = c->flusher;
-	struct arrival *a;
-
-	while ((a = TAILQ_FIRST(&c->arrivals)) != NULL && !c->stopped) {
-		const struct version *version =
-		    versions_find(f->versions, a->version_id);
-		struct db_call *call;
-
-		params_clear(&c->params);
-		if (version == NULL) {
-			call = db_call_begin(c->db, version_reply, c);
-			params_int8(&c->params, a->version_id);
-			params_send(&c->params, call, &sql_version_read);
-		} else if (version->definition == NULL) {
-			char reason[600];
-
-			snprintf(reason, sizeof(reason),
-			         "version %lld of its workflow cannot be "
-			         "used: %s",
-			         (long long)a->version_id, version->problem);
-			arrival_release(c, a, reason);
-			continue;
-		} else if (lease_find(f->leases, &a->id) != NULL) {
-			arrival_free(c, a); /* we have it already */
-			continue;
-		} else if (!a->has_journal && !a->commanded) {
-			arrival_start(c, a, version, NULL, NULL);
-			continue;
-		} else {
-			journals_read(c);
-			return true;
-		}
-		c->busy = true;
-		db_call_send(call);
-		return true;
-	}
-	return false;
-}
+	                              100 * CLOCK_MS_US };
+#define LADDER_TOP (sizeof(ladder_us) / sizeof(ladder_us[0]))
 
 /* ---- claiming ---- */
-
-static void
-arrival_take(struct claim *c, const PGresult *r, int row)
-{
-	struct arrival *a = mem_zalloc(sizeof(*a));
-
-	memcpy(a->id.bytes, PQgetvalue(r, row, 0), 16);
-	a->version_id = db_int64(r, row, 1);
-	a->started_at_us = params_time_us(db_int64(r, row, 3));
-	a->has_journal = db_bool(r, row, 4);
-	a->commanded = db_bool(r, row, 7);
-	buf_add(&a->input, PQgetvalue(r, row, 5),
-	        (size_t)PQgetlength(r, row, 5));
-	if (!PQgetisnull(r, row, 6))
-		a->name = mem_strndup(PQgetvalue(r, row, 6),
-		                      (size_t)PQgetlength(r, row, 6));
-	TAILQ_INSERT_TAIL(&c->arrivals, a, entry);
-	c->arriving++;
-}
 
 static void
 idle_set(struct claim *c, bool idle)
@@ -390,7 +66,9 @@ queue_looked(struct claim *c, uint32_t got)
 	}
 	if (c->rung >= 2)
 		idle_set(c, true);
-	c->next_us = now + ladder_us[c->rung];
+	/* At the top of the ladder only the housekeeping looks. */
+	c->next_us = c->rung == LADDER_TOP ? UINT64_MAX :
+	                                     now + ladder_us[c->rung];
 }
 
 static void
@@ -496,10 +174,51 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	db_call_send(call);
 }
 
-/* ---- commands ---- */
+/* ---- is there anything to claim? Asked without a lock, so without a write:
+ * an idle pool costs the database nothing but the question. ---- */
 
 static void
-command_apply(struct claim *c, const PGresult *r, int row)
+peek_reply(void *arg, const struct db_reply *reply)
+{
+	struct claim *c = arg;
+	const PGresult *r;
+
+	c->busy = false;
+	if (reply->outcome == DB_DONE) {
+		r = reply->results[0];
+		if (db_bool(r, 0, 0)) {
+			if (c->cursor.at_front)
+				queue_cursor_want_front(&c->cursor);
+			c->rung = 0;
+			c->next_us = clock_mono_us();
+		} else {
+			queue_cursor_end(&c->cursor, clock_mono_us(), false);
+		}
+		c->due_wanted = db_bool(r, 0, 1);
+		c->commands_wanted = c->commands_wanted || db_bool(r, 0, 2);
+	}
+	claim_step(c);
+}
+
+static void
+peek_send(struct claim *c)
+{
+	struct params *p = &c->params;
+	struct db_call *call = db_call_begin(c->db, peek_reply, c);
+
+	queue_cursor_begin(&c->cursor, clock_mono_us());
+	params_clear(p);
+	params_int4(p, c->cursor.at.priority);
+	params_uuid(p, &c->cursor.at.id);
+	params_send(p, call, &sql_peek);
+	c->busy = true;
+	db_call_send(call);
+}
+
+/* ---- commands ---- */
+
+void
+claim_command(struct claim *c, const PGresult *r, int row)
 {
 	struct flusher *f = c->flusher;
 	struct event event = { .kind = EVENT_CANCEL,
@@ -529,7 +248,7 @@ commands_reply(void *arg, const struct db_reply *reply)
 
 	if (reply->outcome == DB_DONE)
 		for (int i = 0; i < PQntuples(reply->results[0]); i++)
-			command_apply(c, reply->results[0], i);
+			claim_command(c, reply->results[0], i);
 }
 
 static void
@@ -664,7 +383,7 @@ wait_until(struct claim *c, uint64_t at_us, uint64_t now_us)
 }
 
 /* One call at a time; the most pressing first. */
-static void
+void
 claim_step(struct claim *c)
 {
 	uint64_t now = clock_mono_us();
@@ -685,8 +404,8 @@ claim_step(struct claim *c)
 		return;
 	if (now >= c->house_us) {
 		c->house_us = now + HOUSE_US;
-		c->commands_wanted = true;
-		c->due_wanted = true;
+		peek_send(c);
+		return;
 	}
 	if (now >= c->reconcile_us)
 		c->reconcile_wanted = true;

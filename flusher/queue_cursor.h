@@ -45,7 +45,6 @@ void queue_cursor_took(struct queue_cursor *q, int32_t priority,
  * It is over; full: it took as many as it asked for. True when another look
  * should follow at once, from the front: nothing is left behind the cursor.
  */
-bool queue_cursor_end(struct queue_cursor *q, uint64_t now_us,
-                      bool full) MUST_CHECK;
+bool queue_cursor_end(struct queue_cursor *q, uint64_t now_us, bool full);
 
 #endif

@@ -118,6 +118,14 @@ STATEMENT(claim_queued,
               CLAIM_RETURNING,
           4, PG_UUID, PG_INT8, PG_INT4, PG_UUID);
 
+STATEMENT(peek,
+          "SELECT EXISTS (SELECT FROM rappel.workflow_instances i "
+          "WHERE i.status = 'queued' AND (-i.priority, i.id) > ($1, $2)), "
+          "EXISTS (SELECT FROM rappel.workflow_instances i "
+          "WHERE i.status = 'waiting' AND i.due_at <= now()), "
+          "EXISTS (SELECT FROM rappel.commands)",
+          2, PG_INT4, PG_UUID);
+
 STATEMENT(claim_due,
           "WITH c AS MATERIALIZED (SELECT i.id, "
           "i.started_at IS NOT NULL AS started_before "
@@ -289,7 +297,8 @@ const struct db_statement *const sql_writer_statements[] = {
 	&sql_ends_probe, &sql_backends_end, &sql_backends_count, NULL
 };
 const struct db_statement *const sql_claimer_statements[] = {
-	&sql_fence, &sql_backend_add, &sql_claim_queued, &sql_claim_due,
+	&sql_fence, &sql_backend_add, &sql_peek, &sql_claim_queued,
+	&sql_claim_due,
 	&sql_claim_commanded, &sql_blocked_cancel, &sql_owned, &sql_log_read,
 	&sql_commands_of, &sql_still_owned, &sql_version_read,
 	&sql_release, &sql_reason_set, &sql_commands_read,

@@ -29,6 +29,7 @@ extern const struct db_statement sql_pool_row_lock;
 extern const struct db_statement sql_log_probe;
 extern const struct db_statement sql_ends_probe;
 /* Claimer */
+extern const struct db_statement sql_peek;
 extern const struct db_statement sql_claim_queued;
 extern const struct db_statement sql_claim_due;
 extern const struct db_statement sql_claim_commanded;

@@ -1,0 +1,76 @@
+/*
+ * claim_parts - what claim.c and arrival.c share. Nobody else includes it.
+ */
+#ifndef FLUSHER_CLAIM_PARTS_H
+#define FLUSHER_CLAIM_PARTS_H
+
+#include <event2/event.h>
+#include <libpq-fe.h>
+#include <sys/queue.h>
+
+#include "common/buf.h"
+#include "flusher/claim.h"
+#include "flusher/errand.h"
+#include "flusher/params.h"
+#include "flusher/queue_cursor.h"
+
+#define READ_MAX 16U /* journals in one round trip */
+
+/* A claimed instance on its way to a lease. */
+struct arrival {
+	TAILQ_ENTRY(arrival) entry;
+	struct uuid id;
+	int64_t version_id;
+	int64_t started_at_us;
+	struct buf input; /* JSON text */
+	char *name;
+	uint32_t lost; /* sessions, while its journal was read */
+	bool has_journal;
+	bool commanded; /* somebody asked for something before it is here */
+};
+
+enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
+
+struct claim {
+	struct flusher *flusher;
+	struct db *db;
+	struct params params;
+	struct event *event; /* the next look */
+	bool registered;     /* the session has announced itself */
+	bool busy;           /* a call is in flight */
+	bool stopped;
+	bool outage_told;
+	enum claim_source source; /* of the claim in flight */
+	uint32_t asked;
+	uint64_t asked_us;
+	uint64_t queue_us; /* when the queue was last asked */
+	struct queue_cursor cursor;
+	uint32_t rung;     /* of the ladder, after an empty claim */
+	bool idle;
+	uint64_t next_us;       /* when the queue is looked at again */
+	uint64_t house_us;      /* when due and commands are */
+	uint64_t reconcile_us;  /* when owner = me is compared */
+	bool commands_wanted;
+	bool due_wanted;
+	bool reconcile_wanted;
+	TAILQ_HEAD(arrivals, arrival) arrivals;
+	uint32_t arriving;
+	uint32_t reading;  /* of them, whose journals are on their way */
+	uint32_t read_max; /* in one round trip */
+	struct errands errands;
+	struct errand *errand; /* in flight */
+	struct buf value;      /* scratch */
+};
+
+/* Does the next thing; whoever ends a call calls it. */
+void claim_step(struct claim *c);
+/* Applies a row of sql_commands_read or sql_commands_of. */
+void claim_command(struct claim *c, const PGresult *r, int row);
+
+/* Takes a row of a claim. */
+void arrival_take(struct claim *c, const PGresult *r, int row);
+void arrival_free(struct claim *c, struct arrival *a);
+/* Takes the first arrival one step on. True while a call is in flight. */
+bool arrivals_step(struct claim *c);
+
+#endif
