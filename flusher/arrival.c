@@ -33,19 +33,6 @@ arrival_free(struct claim *c, struct arrival *a)
 	free(a);
 }
 
-/* A start that fails goes back with a reason, and is tried again later. */
-static void
-arrival_release(struct claim *c, struct arrival *a, const char *reason)
-{
-	char text[UUID_TEXT_SIZE];
-
-	uuid_text(&a->id, text);
-	log_warning("start failed, released for 5 s instance=%s reason=\"%s\"",
-	            text, reason);
-	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
-	arrival_free(c, a);
-}
-
 static void
 arrival_block(struct claim *c, struct arrival *a, const char *reason)
 {
@@ -54,6 +41,25 @@ arrival_block(struct claim *c, struct arrival *a, const char *reason)
 	uuid_text(&a->id, text);
 	log_error("instance blocked instance=%s reason=\"%s\"", text, reason);
 	errand_add(&c->errands, &a->id, 1, "blocked", 0, reason);
+	arrival_free(c, a);
+}
+
+/* A start that fails goes back with a reason, and is tried again later. */
+static void
+arrival_release(struct claim *c, struct arrival *a, const char *reason)
+{
+	if (a->commanded) {
+		/* A cancel cannot wait for the definition: what is blocked
+		 * is ended as it stands. */
+		arrival_block(c, a, reason);
+		return;
+	}
+	char text[UUID_TEXT_SIZE];
+
+	uuid_text(&a->id, text);
+	log_warning("start failed, released for 5 s instance=%s reason=\"%s\"",
+	            text, reason);
+	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
 	arrival_free(c, a);
 }
 

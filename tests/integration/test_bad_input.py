@@ -699,6 +699,8 @@ class Definitions(BadInputTest):
                  (self.status_of(broken)[1] or ""))
         self.assertEqual(self.status_of(broken)[0], "waiting")
         self.query("SELECT rappel.cancel_workflow(%s)", broken)
+        wait_for("a cancel needs no definition", lambda:
+                 self.status_of(broken)[0] == "cancelled", 5)
         code, took = pool.stop()
         self.assertEqual((code, took < 1), (0, True), pool.log_tail())
 
