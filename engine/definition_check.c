@@ -5,6 +5,7 @@
  * All of it is linear in the size of the definition.
  */
 #include "engine/definition_parser.h"
+#include "engine/place.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -114,8 +115,8 @@ targets_resolve(struct parser *p)
 {
 	for (uint32_t n = 0; n < p->target_count; n++) {
 		const struct target *t = &p->targets[n];
-		/* A name in an error is cut; 80 characters are enough. */
-		int len = t->name.len < 80 ? (int)t->name.len : 80;
+		/* A name in an error is cut; 80 bytes are enough. */
+		int len = place_len(t->name, 80);
 		uint32_t no =
 		    p->name_cap == 0
 			? 0
@@ -191,9 +192,14 @@ machines_check(struct parser *p)
 		reach_from(&f, s);
 	}
 	for (uint32_t n = 0; n < d->state_count; n++) {
-		if (f.reached[n])
+		const struct state *s = d->states[n];
+
+		/* What has the name of another is never led to, and was
+		 * reported for that. */
+		if (f.reached[n] ||
+		    names_place(p, s->name, name_hash(s->name))->no != n + 1)
 			continue;
-		p->state = d->states[n];
+		p->state = s;
 		parser_error(p, "", p->lines[n],
 			     "no transition leads here from StartAt");
 	}

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/path.h"
+#include "engine/place.h"
 #include "engine/template.h"
 
 #define OF(type) (1U << (type))
@@ -202,11 +203,10 @@ fields_read(struct parser *p, struct slice object, unsigned owner,
 		char name[sizeof(((struct error *)0)->field)];
 
 		if (f == FIELDS) {
-			size_t len = key.len < sizeof(name) - 1 ?
-			    key.len : sizeof(name) - 1;
+			int len = place_len(key, sizeof(name) - 1);
 
 			if (len > 0)
-				memcpy(name, key.data, len);
+				memcpy(name, key.data, (size_t)len);
 			name[len] = '\0';
 			parser_error(p, name, parser_line(p, value),
 			             "%s has no such field",

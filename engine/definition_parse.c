@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/utf8.h"
 #include "engine/definition_parser.h"
 
 #define STATE_NAME_MAX 80 /* characters */
@@ -58,7 +59,8 @@ report_add(struct parser *p, const char *field, uint32_t line,
 		copy_name(err->state, sizeof(err->state), p->state->name);
 	copy_name(err->field, sizeof(err->field), slice_of(field));
 	err->line = line;
-	error_set(err, "%s", message);
+	error_set(err, "%.*s", (int)utf8_cut(message, strlen(message)),
+		  message);
 }
 
 void

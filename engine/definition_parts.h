@@ -158,7 +158,8 @@ struct state {
 			struct path *items_path;
 			struct number_field concurrency;
 			struct number_field tolerated_count;
-			struct number_field tolerated_percent;
+			struct number_field tolerated_percent; /* a path's */
+			double tolerated_share; /* percent as given */
 		} map;
 	};
 };

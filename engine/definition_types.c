@@ -87,13 +87,13 @@ task_read(struct parser *p, const struct fields *fs, struct state *s)
 static void
 pass_read(struct parser *p, const struct fields *fs, struct state *s)
 {
-	struct error err;
-
 	if (!fields_have(fs, FIELD_RESULT))
 		return;
-	error_clear(&err);
-	if (value_check(fs->at[FIELD_RESULT], VALUE_DEPTH_MAX, &err) != 0)
-		field_error(p, fs, FIELD_RESULT, "%s", err.message);
+	/* It came from JSON: nothing else can be wrong with it. */
+	if (value_check(fs->at[FIELD_RESULT], VALUE_DEPTH_MAX, NULL) != 0)
+		field_error(p, fs, FIELD_RESULT,
+			    "is nested deeper than %u levels",
+			    (unsigned)VALUE_DEPTH_MAX);
 	else
 		s->pass.result = value_create(fs->at[FIELD_RESULT]);
 }
@@ -274,6 +274,27 @@ either(struct parser *p, const struct fields *fs, enum field now,
 	return fields_have(fs, now) || !fields_have(fs, old) ? now : old;
 }
 
+/* The one number with a fraction that may come from a path, too. */
+static void
+percent_read(struct parser *p, const struct fields *fs, struct state *s)
+{
+	enum field f = FIELD_TOLERATED_PERCENT;
+	struct item item;
+
+	if (fields_have(fs, f) && value_type(fs->at[f]) == VALUE_DOUBLE &&
+	    !fields_have(fs, FIELD_TOLERATED_PERCENT_PATH)) {
+		item = value_item(fs->at[f]);
+		if (!(item.d >= 0 && item.d <= 100))
+			field_error(p, fs, f, "must be from 0 to 100");
+		s->map.tolerated_percent.given = true;
+		s->map.tolerated_share = item.d;
+		return;
+	}
+	field_number(p, fs, f, FIELD_TOLERATED_PERCENT_PATH, 0, 100,
+		     &s->map.tolerated_percent);
+	s->map.tolerated_share = (double)s->map.tolerated_percent.number;
+}
+
 static void
 map_read(struct parser *p, const struct fields *fs, struct state *s)
 {
@@ -292,9 +313,7 @@ map_read(struct parser *p, const struct fields *fs, struct state *s)
 		     0, UINT32_MAX, &s->map.concurrency);
 	field_number(p, fs, FIELD_TOLERATED_COUNT, FIELD_TOLERATED_COUNT_PATH,
 		     0, UINT32_MAX, &s->map.tolerated_count);
-	field_number(p, fs, FIELD_TOLERATED_PERCENT,
-		     FIELD_TOLERATED_PERCENT_PATH, 0, 100,
-		     &s->map.tolerated_percent);
+	percent_read(p, fs, s);
 	if (!fields_have(fs, body)) {
 		field_error(p, fs, body, "is missing");
 		return;

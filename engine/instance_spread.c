@@ -93,6 +93,7 @@ map_tolerance(struct instance *i, struct branch *b, struct value *input,
 	const struct state *state = b->state;
 	int64_t failures = 0;
 	int64_t percent = 0;
+	double share = state->map.tolerated_share;
 
 	if (!state_number(i, b, &state->map.tolerated_count,
 			  "ToleratedFailureCountPath", input, 0, UINT32_MAX,
@@ -101,7 +102,9 @@ map_tolerance(struct instance *i, struct branch *b, struct value *input,
 			  "ToleratedFailurePercentagePath", input, 0, 100,
 			  &percent))
 		return false;
-	percent = (int64_t)count * percent / 100;
+	if (state->map.tolerated_percent.path != NULL)
+		share = (double)percent;
+	percent = (int64_t)((double)count * share / 100);
 	if (!state->map.tolerated_count.given)
 		failures = percent;
 	else if (state->map.tolerated_percent.given && percent < failures)

@@ -15,6 +15,7 @@
 #include "common/json.h"
 #include "engine/intrinsic_parts.h"
 #include "engine/order.h"
+#include "engine/place.h"
 
 /* ---- arguments ---- */
 
@@ -305,7 +306,7 @@ arg_init(struct arg *a, const struct term *t, const struct scope *scope,
 		error_set(err,
 			  "the string '%.*s' has a backslash before none "
 			  "of ' { } \\",
-			  (int)(t->source.len > 100 ? 100 : t->source.len),
+			  place_len(t->source, 100),
 			  (const char *)t->source.data);
 		return -EINVAL;
 	}

@@ -10,6 +10,7 @@
 
 #include "common/json.h"
 #include "engine/intrinsic_parts.h"
+#include "engine/place.h"
 
 struct parser {
 	const uint8_t *begin;
@@ -25,10 +26,10 @@ static int parse_call(struct parser *p, struct call **out);
 static int
 fail(struct parser *p, const char *what)
 {
-	size_t len = (size_t)(p->end - p->begin);
+	struct slice text = { p->begin, (size_t)(p->end - p->begin) };
 
 	error_set(p->err, "function \"%.*s\" is wrong at byte %u: %s",
-		  (int)(len > 200 ? 200 : len), (const char *)p->begin,
+		  place_len(text, 200), (const char *)p->begin,
 		  (unsigned)(p->at - p->begin) + 1U, what);
 	return -EINVAL;
 }

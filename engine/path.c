@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/path_parts.h"
+#include "engine/place.h"
 
 void
 path_destroy(struct path **p)
@@ -72,8 +73,7 @@ set_name(struct set *s, uint32_t at, struct slice node)
 
 	if (item.type != VALUE_MAP) {
 		error_set(s->err, "\"%.*s\" cannot be set in what is no object",
-			  (int)(name.len > 100 ? 100 : name.len),
-			  (const char *)name.data);
+			  place_len(name, 100), (const char *)name.data);
 		return -EINVAL;
 	}
 	rest = (struct slice){ c.at, (size_t)(c.end - c.at) };

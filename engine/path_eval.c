@@ -17,6 +17,7 @@
 
 #include "engine/order.h"
 #include "engine/path_parts.h"
+#include "engine/place.h"
 
 #define BUDGET_BYTES (64U << 20)
 #define BUDGET_FACTOR 64U
@@ -118,7 +119,7 @@ step_name(struct eval *e, const struct steps *steps, uint32_t at,
 		if (!definite)
 			return 0;
 		error_set(e->err, "there is no \"%.*s\" in %s",
-			  (int)(s->names[0].len > 100 ? 100 : s->names[0].len),
+			  place_len(s->names[0], 100),
 			  (const char *)s->names[0].data, type_name(node));
 		return -ENOENT;
 	}
@@ -133,9 +134,7 @@ step_name(struct eval *e, const struct steps *steps, uint32_t at,
 				return rc;
 		} else if (definite && s->count == 1) {
 			error_set(e->err, "there is no \"%.*s\"",
-				  (int)(s->names[i].len > 100
-					    ? 100
-					    : s->names[i].len),
+				  place_len(s->names[i], 100),
 				  (const char *)s->names[i].data);
 			return -ENOENT;
 		}

@@ -10,14 +10,15 @@
 
 #include "common/json.h"
 #include "engine/path_parser.h"
+#include "engine/place.h"
 
 int
 path_fail(struct parser *p, const char *what)
 {
-	size_t len = (size_t)(p->end - p->begin);
+	struct slice text = { p->begin, (size_t)(p->end - p->begin) };
 
 	error_set(p->err, "path \"%.*s\" is wrong at byte %u: %s",
-		  (int)(len > 200 ? 200 : len), (const char *)p->begin,
+		  place_len(text, 200), (const char *)p->begin,
 		  (unsigned)(p->at - p->begin) + 1U, what);
 	return -EINVAL;
 }

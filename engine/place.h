@@ -1,5 +1,6 @@
 /*
- * place - saying in a struct error which key was wrong.
+ * place - saying in a struct error which key was wrong, and quoting what
+ * somebody wrote.
  */
 #ifndef ENGINE_PLACE_H
 #define ENGINE_PLACE_H
@@ -8,6 +9,15 @@
 
 #include "common/buf.h"
 #include "common/error.h"
+#include "common/utf8.h"
+
+/* The bytes of text to show as "%.*s", max or a few less: whole characters. */
+static inline int
+place_len(struct slice text, size_t max)
+{
+	return (int)(text.len <= max ?
+	    text.len : utf8_cut((const char *)text.data, max));
+}
 
 /* Sets err->field to key, cut between characters. A NULL err is fine. */
 static inline void

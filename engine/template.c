@@ -157,12 +157,11 @@ compile_node(struct template *t, struct slice v, struct error *err)
 		raw = raw && (*end)->kind == NODE_RAW;
 		end = &(*end)->next;
 	}
-	if (raw)
-		return n; /* its children are not needed */
-	n->kind = item.type == VALUE_MAP ? NODE_MAP : NODE_ARRAY;
 	n->count = item.count;
-	if (n->kind == NODE_MAP && check_keys(n, err) < 0)
+	if (item.type == VALUE_MAP && check_keys(n, err) < 0)
 		return NULL;
+	if (!raw) /* otherwise its children are not needed any more */
+		n->kind = item.type == VALUE_MAP ? NODE_MAP : NODE_ARRAY;
 	return n;
 }
 

@@ -1,4 +1,4 @@
-"""The pure parts of the benchmarks: figures, tables and pictures."""
+"""The pure parts of the benchmarks: figures, tables and charts."""
 
 import csv
 import io
@@ -13,8 +13,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 sys.path.insert(0, os.path.join(ROOT, "bench"))
 sys.dont_write_bytecode = True
 
+import charts  # noqa: E402
 import figures  # noqa: E402
-import pictures  # noqa: E402
 import tables  # noqa: E402
 
 COLUMNS = (("name", "name", ""), ("rate", "rate/s", ",.0f"),
@@ -129,7 +129,7 @@ class PicturesTest(unittest.TestCase):
         return list(root.iter(space + name))
 
     def test_lines(self):
-        text = pictures.lines("a < b & \"c\"", {
+        text = charts.lines("a < b & \"c\"", {
             "one": [(0, 0), (1, 5), (2, 3)], "<two>": [(0, 1), (2, 9)]},
             "seconds", "actions/s")
         self.assertEqual(len(self.elements(text, "polyline")), 2)
@@ -138,7 +138,7 @@ class PicturesTest(unittest.TestCase):
         self.assertIn("<two>", shown)
 
     def test_bars_stand_on_the_axis(self):
-        text = pictures.bars("t", [("a", 1), ("b", 0), ("c", 10)], "x", "y")
+        text = charts.bars("t", [("a", 1), ("b", 0), ("c", 10)], "x", "y")
         bars = self.elements(text, "rect")[1:]
         heights = [float(bar.get("height")) for bar in bars]
         self.assertEqual(heights[1], 0)
@@ -146,29 +146,29 @@ class PicturesTest(unittest.TestCase):
         for bar in bars:
             self.assertAlmostEqual(
                 float(bar.get("y")) + float(bar.get("height")),
-                pictures.HEIGHT - pictures.BOTTOM, delta=0.2)
+                charts.HEIGHT - charts.BOTTOM, delta=0.2)
 
     def test_histogram(self):
-        text = pictures.histogram("t", [[8, 2], [4, 1]], "µs")
+        text = charts.histogram("t", [[8, 2], [4, 1]], "µs")
         self.assertEqual(len(self.elements(text, "rect")), 3)
         self.assertIn("≤4", text)
 
     def test_nothing_to_draw(self):
-        for text in (pictures.lines("t", {}, "x", "y"),
-                     pictures.lines("t", {"a": []}, "x", "y"),
-                     pictures.lines("t", {"a": [(0, 0)]}, "x", "y"),
-                     pictures.bars("t", [], "x", "y"),
-                     pictures.histogram("t", [], "x")):
+        for text in (charts.lines("t", {}, "x", "y"),
+                     charts.lines("t", {"a": []}, "x", "y"),
+                     charts.lines("t", {"a": [(0, 0)]}, "x", "y"),
+                     charts.bars("t", [], "x", "y"),
+                     charts.histogram("t", [], "x")):
             self.elements(text, "svg")
 
     def test_ticks(self):
-        self.assertEqual(pictures.ticks(10), [0, 2, 4, 6, 8, 10])
+        self.assertEqual(charts.ticks(10), [0, 2, 4, 6, 8, 10])
         for top in (0.003, 1, 7, 99, 254199, 3e9):
-            marks = pictures.ticks(top)
+            marks = charts.ticks(top)
             self.assertGreaterEqual(marks[-1], top)
             self.assertLess(marks[-2], top)
             self.assertLessEqual(len(marks), 6)
-        self.assertEqual(pictures.ticks(0)[0], 0)
+        self.assertEqual(charts.ticks(0)[0], 0)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ import harness
 FOLDER = os.path.join(harness.ROOT, "tests", "conformance")
 ENDLESS = ("Choice", "Fail", "Succeed")
 KEYS = {"name", "definition", "text", "state", "call", "rule", "input",
-        "input_text", "mocks", "output", "output_like", "status", "error", "cause", "path",
-        "inputs", "errors"}
+        "input_text", "mocks", "output", "output_like", "status", "error",
+        "cause", "path", "inputs", "errors"}
 
 
 def definition_of(case):

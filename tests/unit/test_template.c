@@ -107,6 +107,7 @@ static const struct {
 	{ "the same key", "{'a':1,'a.$':'$'}", "a" },
 	{ "the same key the other way", "{'b':{'a.$':'$','a':1}}", "a" },
 	{ "the same key twice", "{'a.$':'$','a.$':'$'}", "a" },
+	{ "a plain key twice", "{'b':[{'a':1,'a':2}]}", "a" },
 };
 
 START_TEST(refuses)
