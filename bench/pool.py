@@ -103,11 +103,13 @@ def resident_bytes(pid):
 class Pool:
     """One rappeld."""
 
-    def __init__(self, programs, folder, workers):
+    def __init__(self, programs, folder, workers, traced=False):
         self.programs = programs
         self.folder = folder
         self.workers = workers
         self.log_path = os.path.join(folder, "rappeld.log")
+        self.trace_path = os.path.join(folder, "trace.json") if traced \
+            else None
         self.process = None
         self.kinds = {}   # pid: supervisor, flusher or worker
         self.status = {}
@@ -116,6 +118,8 @@ class Pool:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         env = dict(self.programs.env, RAPPEL_DIR=self.folder,
                    RAPPEL_POOL_NAME=os.path.basename(self.folder))
+        if self.trace_path:
+            env["RAPPEL_TRACE_FILE"] = self.trace_path
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 [self.programs.rappeld, "--workers", str(self.workers)],

@@ -22,15 +22,19 @@ import time
 import psycopg2
 import psycopg2.extensions
 
+import charts
 import cluster
 import definitions
+import figures
 import pool
+import tables
 
 FEED_CHUNK = 5000
 # The deep checks read every entry's JSON; above this, a sample of instances.
 DEEP_CHECK_INSTANCES = 20000
-# The two measurements of the limit should agree this well.
-NOISE = 0.15
+SPANS = (("name", "span", ""), ("count", "count", ",d"),
+         ("seconds", "seconds", ".3f"), ("average_us", "average µs", ".1f"),
+         ("items", "items", ",d"))
 
 
 class BenchError(Exception):
@@ -74,6 +78,13 @@ def parse(kind, argv):
                    help="one JSON object on stdout")
     p.add_argument("--metrics-json", metavar="FILE",
                    help="write the pools' last status there")
+    p.add_argument("--trace", metavar="FILE",
+                   help="write there, as a Chrome trace, what the flushers "
+                   "spend their time on; costs some of it")
+    p.add_argument("--svg", metavar="FILE",
+                   help="draw there the throughput over time; the journal "
+                   "is counted once a second for it, which costs the "
+                   "database something")
     o = p.parse_args(argv)
     for name in ("instances", "workers", "hosts", "loop_size"):
         if getattr(o, name) < 1:
@@ -164,6 +175,51 @@ class Feeder:
             self.thread.join()
         if self.error is not None:
             raise BenchError(f"the feeder failed: {self.error}")
+
+
+# ---- over time ----
+
+class Sampler:
+    """The journal's sum, once a second, on a connection of its own."""
+
+    EVERY = 1.0
+
+    def __init__(self, conninfo):
+        self.conn = cluster.connect(conninfo)
+        self.conn.set_session(readonly=True, autocommit=True)
+        self.samples = []
+        self.error = None
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._sample, daemon=True)
+
+    def _sample(self):
+        begun = time.monotonic()
+        try:
+            with self.conn.cursor() as cur:
+                while True:
+                    # What a statement sees is what was there as it began.
+                    at = time.monotonic()
+                    cur.execute("SELECT coalesce(sum(count), 0) "
+                                "FROM rappel.action_log")
+                    self.samples.append((at - begun, int(cur.fetchone()[0])))
+                    if self.stopped.is_set():
+                        return
+                    self.stopped.wait(max(0, at + self.EVERY
+                                          - time.monotonic()))
+        except psycopg2.Error as why:
+            self.error = why
+
+    def begin(self):
+        self.thread.start()
+
+    def end(self):
+        """Counts once more, then every sample is there."""
+        self.stopped.set()
+        if self.thread.ident is not None:
+            self.thread.join()
+        self.conn.close()
+        if self.error is not None:
+            raise BenchError(f"sampling the journal failed: {self.error}")
 
 
 # ---- what it costs ----
@@ -371,6 +427,31 @@ def verify(conn, want, counted):
 
 # ---- one run ----
 
+def last_look(pools, entries):
+    """Their last status: it comes once a second, so it may not have entries
+    (0: any will do) committed yet."""
+    deadline = time.monotonic() + 1.5
+    while True:
+        for one in pools:
+            with contextlib.suppress(pool.PoolError):
+                one.look()
+        seen = sum((one.status.get("flusher") or {}).get("journal_entries", 0)
+                   for one in pools)
+        if seen >= entries or time.monotonic() > deadline:
+            return
+        time.sleep(0.1)
+
+
+def traces(pools):
+    """The events of all of them; they have stopped."""
+    events = []
+    for one in pools:
+        if one.trace_path and os.path.exists(one.trace_path):
+            with open(one.trace_path, encoding="utf-8") as text:
+                events += figures.trace_read(text.read())
+    return events
+
+
 def run_pools(options, kind, programs, conn, started):
     """The run between the two measurements of the limit."""
     size = options.loop_size
@@ -387,7 +468,10 @@ def run_pools(options, kind, programs, conn, started):
     programs.ctl("workflow", "register", file, "--name", kind)
 
     pools = [pool.Pool(programs, os.path.join(started.name, f"pool{n + 1}"),
-                       options.workers) for n in range(options.hosts)]
+                       options.workers, bool(options.trace))
+             for n in range(options.hosts)]
+    sampler = Sampler(programs.env["RAPPEL_DATABASE_URL"]) \
+        if options.svg else None
     feeder = Feeder(programs.env["RAPPEL_DATABASE_URL"], kind,
                     definitions.start_input(size, options.complexity),
                     options.backlog)
@@ -407,6 +491,8 @@ def run_pools(options, kind, programs, conn, started):
         meter = Meter(conn, pools, started.postmaster)
         # Before the commit: whoever is idle sees the work before we return.
         begun = time.monotonic()
+        if sampler:
+            sampler.begin()
         feeder.conn.commit()
         if options.backlog:
             feeder.begin()
@@ -416,9 +502,10 @@ def run_pools(options, kind, programs, conn, started):
         elapsed = time.monotonic() - begun
         cost = meter.until_now()
         feeder.end()
-        for one in pools:
-            with contextlib.suppress(pool.PoolError):
-                one.look()
+        if sampler:
+            sampler.end()
+        last_look(pools, len(feeder.ids) * definitions.actions(kind, size)
+                  if ended else 0)
         memory = {}
         for one in pools:
             for name, value in one.memory().items():
@@ -438,6 +525,13 @@ def run_pools(options, kind, programs, conn, started):
             check["wrong"].append(f"rappeld ended with {status}")
     if actions == 0:
         check["wrong"].append("no action was committed")
+    events = traces(pools)
+    if options.trace:
+        with open(options.trace, "w", encoding="utf-8") as out:
+            json.dump(events, out, separators=(",", ":"))
+            out.write("\n")
+        if not events:
+            say(options, "no flusher of this build wrote a trace")
     return {
         "actions": actions,
         "elapsed_s": elapsed,
@@ -456,7 +550,11 @@ def run_pools(options, kind, programs, conn, started):
         "feeder": {"instances": len(feeder.ids), "cpu_s": feeder.cpu,
                    "least_waiting": feeder.least_waiting},
         "verification": check,
+        "histograms": figures.histograms_add(
+            one.status.get("flusher") for one in pools),
         "status": [one.status.get("flusher") for one in pools],
+        "spans": figures.spans(events),
+        "samples": sampler.samples if sampler else [],
     }
 
 
@@ -493,8 +591,8 @@ def run(kind, options):
         limit = sum(rates) / 2
         report["limit"] = {
             "before": before, "after": after, "actions_per_s": limit,
-            "ratio": report["actions_per_s"] / limit,
-            "noisy": max(rates) - min(rates) > NOISE * max(rates),
+            "ratio": figures.ratio(report["actions_per_s"], limit),
+            "noisy": figures.too_different(rates),
         }
     return report
 
@@ -531,6 +629,7 @@ def text(report):
         f"  {report['commits']:,} commits, "
         f"{report['journal_rows_per_action']:.3f} journal rows and "
         f"{report['wal_bytes_per_action']:.0f} bytes of WAL per action")
+    lines += figures.histogram_lines(report["histograms"])
     lines.append(
         f"  exit {report['exit_s']:.2f} s after SIGTERM, "
         f"{report['log_lines']} log lines, memory, MiB: " + ", ".join(
@@ -551,6 +650,9 @@ def text(report):
             f"{check['journal_rows']:,} rows without gap or overlap; "
             f"{check['succeeded']:,} instances ended, "
             f"{check['checked_deeply']:,} of them read entry by entry")
+    if report["spans"]:
+        lines += ["  " + line for line in
+                  tables.table(report["spans"], SPANS).splitlines()]
     return "\n".join(lines)
 
 
@@ -580,6 +682,12 @@ def main(kind, argv=None):
         with open(options.metrics_json, "w", encoding="utf-8") as out:
             json.dump({"pools": report["status"]}, out, indent=1)
             out.write("\n")
+    if options.svg:
+        with open(options.svg, "w", encoding="utf-8") as out:
+            out.write(charts.lines(
+                f"{kind}: {report['actions_per_s']:,.0f} actions/s",
+                {kind: figures.rates(report["samples"])}, "seconds",
+                "actions/s"))
     print(json.dumps(report) if options.json else text(report))
     return 1 if report["verification"]["wrong"] else 0
 
