@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 #include "common/value.h"
 #include "ctl/builtin.h"
 
@@ -229,7 +230,11 @@ note_task(struct exec *x, const struct action_view *view)
 static void
 no_answer(const struct mock_question *q, struct error *err)
 {
-	snprintf(err->state, sizeof(err->state), "%.*s", (int)q->state.len,
+	size_t len = q->state.len < sizeof(err->state) ?
+	    q->state.len : sizeof(err->state) - 1;
+
+	snprintf(err->state, sizeof(err->state), "%.*s",
+		 (int)utf8_cut((const char *)q->state.data, len),
 		 (const char *)q->state.data);
 	snprintf(err->field, sizeof(err->field), "Resource");
 	error_set(err,

@@ -28,8 +28,9 @@
 /* Between two looks whether the old backend is gone. */
 #define ASK_US (10 * CLOCK_MS_US)
 #define HALVES_MAX 64U
-/* More is sent in parts: a message of 1 GB ends the session. */
-#define SEND_BYTES_MAX ((uint64_t)64 << 20)
+/* More is sent in parts: a message of 1 GB ends the session, and a server
+ * that compresses and validates takes about 20 MB/s. */
+#define SEND_BYTES_MAX ((uint64_t)16 << 20)
 #define ROW_BYTES_MAX ((uint64_t)512 << 20)
 
 enum commit_phase {
@@ -238,6 +239,9 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 	uint32_t suspects = batch_instances(c->flying);
 
 	c->flusher->counters.commits_refused++;
+	/* It took too long: the same again would, too. */
+	if (strcmp(reply->sqlstate, "57014") == 0 && suspects > 1)
+		halve(c);
 	if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
 	if (!data || suspects == 0) {
@@ -515,6 +519,9 @@ probe_reply(void *arg, const struct db_reply *reply)
 	}
 	log_info("commit outcome found: not done, sending again rows=%u",
 	         batch_rows(c->flying));
+	/* It may have taken longer than the deadline. */
+	if (batch_instances(c->flying) > 1)
+		halve(c);
 	commit_send(c);
 }
 
@@ -569,6 +576,7 @@ ask_backend(struct commit *c)
 	struct params *p = &c->params;
 	struct db_call *call = db_call_begin(c->db, backend_reply, c);
 
+	ASSERT(c->backend_pid != 0); /* it would be all of them, us too */
 	params_clear(p);
 	params_uuid(p, &c->flusher->incarnation);
 	params_int4(p, c->backend_pid);

@@ -54,6 +54,7 @@ struct db {
 	struct event *timer; /* deadline, or the next attempt */
 	TAILQ_HEAD(db_calls, db_call) calls;
 	uint32_t in_flight;
+	int backend_pid; /* libpq forgets it when the connection breaks */
 	uint64_t connect_by_us;
 	uint64_t outage_since_us; /* 0: none */
 	uint64_t backoff_us;
@@ -358,6 +359,7 @@ setup_done(void *arg, const struct db_reply *reply)
 		return;
 	}
 	db->phase = DB_READY;
+	db->backend_pid = PQbackendPID(db->conn);
 	db->ops->ready_cb(db->arg, db);
 }
 
@@ -661,7 +663,7 @@ db_ready(const struct db *db)
 int
 db_backend_pid(const struct db *db)
 {
-	return db->conn != NULL ? PQbackendPID(db->conn) : 0;
+	return db->phase == DB_READY ? db->backend_pid : 0;
 }
 
 uint32_t

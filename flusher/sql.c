@@ -56,22 +56,26 @@ STATEMENT(log_insert,
           5, PG_UUID_ARRAY, PG_INT4_ARRAY, PG_INT4_ARRAY,
           PG_TIMESTAMPTZ_ARRAY, PG_JSON_ARRAY);
 
-/* Somebody's SELECT … FOR UPDATE must not hold up the batch: what is locked
+/*
+ * Somebody's SELECT … FOR UPDATE must not hold up the batch: what is locked
  * is skipped, not returned, and tried again with the next batch. What is not
- * ours any more (deleted, which nobody should) is returned as lost. */
+ * ours any more (deleted, which nobody should) is returned as lost. The
+ * arrays are read by number: joining them as rows is quadratic without a hash
+ * join (2,000 ends: 235 ms, so 52 ms).
+ */
 STATEMENT(instances_end,
-          "WITH e AS MATERIALIZED (SELECT * FROM unnest($2, $3, $4, $5, $6, "
-          "$7) AS e (id, status, output, error, cause, ended_at)), "
-          "l AS MATERIALIZED (SELECT i.id FROM rappel.workflow_instances i "
-          "WHERE i.id = ANY ($2) AND i.owner = $1 "
-          "FOR NO KEY UPDATE SKIP LOCKED), "
-          "u AS (UPDATE rappel.workflow_instances i SET status = e.status, "
-          "output = e.output, error = e.error, cause = e.cause, "
-          "ended_at = e.ended_at, owner = NULL, reason = NULL "
-          "FROM l JOIN e ON e.id = l.id WHERE i.id = l.id RETURNING i.id) "
-          "SELECT u.id, false FROM u UNION ALL SELECT e.id, true FROM e "
-          "WHERE NOT EXISTS (SELECT FROM rappel.workflow_instances i "
-          "WHERE i.id = e.id AND i.owner IS NOT DISTINCT FROM $1)",
+          "WITH l AS MATERIALIZED (SELECT i.id, k.n FROM unnest($2) "
+          "WITH ORDINALITY k (id, n) JOIN rappel.workflow_instances i "
+          "ON i.id = k.id WHERE i.owner IS NOT DISTINCT FROM $1 "
+          "FOR NO KEY UPDATE OF i SKIP LOCKED), "
+          "u AS (UPDATE rappel.workflow_instances i SET status = ($3)[l.n], "
+          "output = ($4)[l.n], error = ($5)[l.n], cause = ($6)[l.n], "
+          "ended_at = ($7)[l.n], owner = NULL, reason = NULL "
+          "FROM l WHERE i.id = l.id RETURNING i.id) "
+          "SELECT u.id, false FROM u UNION ALL "
+          "SELECT k.id, true FROM unnest($2) k (id) WHERE NOT EXISTS "
+          "(SELECT FROM rappel.workflow_instances i WHERE i.id = k.id "
+          "AND i.owner IS NOT DISTINCT FROM $1)",
           7, PG_UUID, PG_UUID_ARRAY, PG_TEXT_ARRAY, PG_JSON_ARRAY,
           PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_TIMESTAMPTZ_ARRAY);
 
@@ -271,7 +275,7 @@ STATEMENT_PLAIN(orphans_requeue,
                 "UPDATE rappel.workflow_instances i SET status = 'queued', "
                 "owner = NULL FROM l WHERE i.id = l.id");
 
-/* $2: all but the own session's when it is our own incarnation. */
+/* $2: only that one; 0: all of them. */
 STATEMENT(backends_end,
           "SELECT pg_terminate_backend(b.pid) FROM rappel.pool_backends b "
           "JOIN pg_stat_activity a ON a.pid = b.pid "
