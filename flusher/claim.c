@@ -69,6 +69,8 @@ queue_looked(struct claim *c, uint32_t got)
 	/* At the top of the ladder only the housekeeping looks. */
 	c->next_us = c->rung == LADDER_TOP ? UINT64_MAX :
 	                                     now + ladder_us[c->rung];
+	if (c->woken)
+		c->next_us = now; /* what came in between was not seen */
 }
 
 static void
@@ -163,6 +165,7 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	if (source == FROM_OWNED)
 		known_add(c);
 	if (source == FROM_QUEUE) {
+		c->woken = false;
 		c->queue_us = c->asked_us;
 		queue_cursor_begin(&c->cursor, c->asked_us);
 		params_int4(p, c->cursor.at.priority);
@@ -472,6 +475,7 @@ claim_wake(struct flusher *f)
 	struct claim *c = f->claim;
 
 	c->rung = 0;
+	c->woken = true;
 	c->next_us = clock_mono_us();
 	claim_step(c);
 }

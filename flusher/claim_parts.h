@@ -50,6 +50,7 @@ struct claim {
 	uint64_t next_us;       /* when the queue is looked at again */
 	uint64_t house_us;      /* when due and commands are */
 	uint64_t reconcile_us;  /* when owner = me is compared */
+	bool woken; /* since the last claim from the queue was sent */
 	bool commands_wanted;
 	bool due_wanted;
 	bool reconcile_wanted;
