@@ -2,6 +2,7 @@
 #include "engine/choice.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct piece {
 struct rule {
 	enum rule_kind kind;
 	uint32_t orders;
+	const char *name;   /* of its operator, without Path */
 	struct rule *inner; /* AND, OR: the first; NOT: the one */
 	struct rule *next;  /* in the same AND or OR */
 	struct path *variable;
@@ -56,6 +58,7 @@ struct rule {
 
 struct choice {
 	struct arena *arena;
+	const uint8_t *wrong; /* while it is compiled: what cannot be */
 	struct rule *root;
 	struct rule *all;
 	bool context;
@@ -95,6 +98,14 @@ static const struct {
 };
 
 /* ---- compiling ---- */
+
+/* The innermost value that is wrong is the first to say so. */
+static void
+wrong_at(struct choice *c, struct slice v)
+{
+	if (c->wrong == NULL)
+		c->wrong = v.data;
+}
 
 static struct rule *compile_rule(struct choice *c, struct slice v,
 				 uint32_t depth, struct error *err);
@@ -242,6 +253,7 @@ compile_operator(struct choice *c, struct rule *r, uint32_t index, bool is_path,
 {
 	r->kind = operators[index].kind;
 	r->orders = operators[index].orders;
+	r->name = operators[index].name;
 	if (r->kind == RULE_AND || r->kind == RULE_OR)
 		return compile_list(c, r, v, depth, err);
 	if (r->kind == RULE_NOT) {
@@ -271,10 +283,12 @@ compile_rule(struct choice *c, struct slice v, uint32_t depth,
 	bool found = false;
 
 	if (head.type != VALUE_MAP) {
+		wrong_at(c, v);
 		error_set(err, "a rule must be an object");
 		return NULL;
 	}
 	if (depth > DEFINITION_DEPTH_MAX) {
+		wrong_at(c, v);
 		error_set(err, "rules are nested too deep");
 		return NULL;
 	}
@@ -313,6 +327,7 @@ compile_rule(struct choice *c, struct slice v, uint32_t depth,
 			rc = -EINVAL;
 		}
 		if (rc < 0) {
+			wrong_at(c, field);
 			/* Unless a rule inside has said where. */
 			if (err != NULL && err->field[0] == '\0')
 				place_field(err, key);
@@ -320,10 +335,12 @@ compile_rule(struct choice *c, struct slice v, uint32_t depth,
 		}
 	}
 	if (!found) {
+		wrong_at(c, v);
 		error_set(err, "the rule has no comparison operator");
 		return NULL;
 	}
 	if ((r->kind <= RULE_NOT) == (r->variable != NULL)) {
+		wrong_at(c, v);
 		place_field(err, SLICE_LITERAL("Variable"));
 		error_set(err, "%s",
 			  r->variable != NULL
@@ -336,7 +353,7 @@ compile_rule(struct choice *c, struct slice v, uint32_t depth,
 }
 
 struct choice *
-choice_compile(struct slice rule, struct error *err)
+choice_compile(struct slice rule, size_t *wrong_out, struct error *err)
 {
 	struct choice *c = mem_zalloc(sizeof(*c));
 
@@ -344,8 +361,11 @@ choice_compile(struct slice rule, struct error *err)
 	if (err != NULL)
 		err->field[0] = '\0';
 	c->root = compile_rule(c, rule, 1, err);
-	if (c->root == NULL)
+	if (c->root == NULL) {
+		if (wrong_out != NULL)
+			*wrong_out = (size_t)(c->wrong - rule.data);
 		choice_destroy(&c);
+	}
 	return c;
 }
 
@@ -492,6 +512,19 @@ test(const struct rule *r, struct slice v, struct error *err)
 	return is == r->wanted;
 }
 
+/* Says of which path of the rule err tells. */
+static void
+place_operand(const struct rule *r, const struct path *path, struct error *err)
+{
+	char text[sizeof(err->field)];
+
+	if (err == NULL)
+		return;
+	snprintf(text, sizeof(text), "%sPath", r->name);
+	place_field(err, path == r->variable ? SLICE_LITERAL("Variable") :
+	            slice_of(text));
+}
+
 static int
 data_holds(const struct rule *r, const struct subject *s)
 {
@@ -510,8 +543,7 @@ data_holds(const struct rule *r, const struct subject *s)
 		return (rc == 0) == r->wanted;
 	}
 	if (rc < 0) {
-		if (s->err != NULL)
-			place_field(s->err, SLICE_LITERAL("Variable"));
+		place_operand(r, r->variable, s->err);
 		return -EINVAL;
 	}
 	if (r->orders == 0) {
@@ -521,6 +553,8 @@ data_holds(const struct rule *r, const struct subject *s)
 	} else {
 		rc =
 		    path_select(r->other, s->input, s->context, &right, s->err);
+		if (rc < 0)
+			place_operand(r, r->other, s->err);
 		rc = rc < 0 ? -EINVAL : compare(r, left->s, right->s);
 	}
 	value_unref(&left);

@@ -346,6 +346,7 @@ void
 field_template(struct parser *p, const struct fields *fs, enum field f,
                struct template **out)
 {
+	size_t wrong = 0;
 	struct error err;
 
 	if (!fields_have(fs, f))
@@ -357,13 +358,11 @@ field_template(struct parser *p, const struct fields *fs, enum field f,
 	if (*out != NULL) /* the other name of the same field came first */
 		return;
 	error_clear(&err);
-	*out = template_compile(fs->at[f], &err);
-	if (*out != NULL)
-		return;
-	if (err.field[0] != '\0')
-		field_error(p, fs, f, "\"%s\": %s", err.field, err.message);
-	else
-		field_error(p, fs, f, "%s", err.message);
+	*out = template_compile(fs->at[f], &wrong, &err);
+	if (*out == NULL)
+		parser_error(p, field_name(f),
+		             parser_line(p, slice_behind(fs->at[f], wrong)),
+		             "\"%s\": %s", err.field, err.message);
 }
 
 void
@@ -392,7 +391,7 @@ text_function(struct parser *p, const struct fields *fs, enum field f,
 	value_pack_text(&b, "v.$");
 	value_pack_str(&b, text.data, text.len);
 	error_clear(&err);
-	out->template = template_compile(buf_slice(&b), &err);
+	out->template = template_compile(buf_slice(&b), NULL, &err);
 	if (out->template == NULL)
 		field_error(p, fs, f, "%s", err.message);
 	buf_fini(&b);
@@ -439,6 +438,8 @@ context_of(struct slice text)
 	const uint8_t *at = text.data;
 	const uint8_t *end = text.data + text.len;
 	uint8_t parts = 0;
+	/* Behind a ?, "$" is the whole object that the path begins at. */
+	bool filters = text.len > 0 && memchr(at, '?', text.len) != NULL;
 
 	while (at < end && (at = memchr(at, '$', (size_t)(end - at))) != NULL) {
 		size_t left = (size_t)(end - at);
@@ -451,7 +452,7 @@ context_of(struct slice text)
 		for (size_t n = 0; n < sizeof(known) / sizeof(known[0]); n++) {
 			size_t len = strlen(known[n].prefix);
 
-			if (left >= len &&
+			if (!filters && left >= len &&
 			    memcmp(at, known[n].prefix, len) == 0) {
 				found = known[n].parts;
 				break;

@@ -15,6 +15,13 @@
 #define DEFINITION_MAGIC 0x0de71417U
 #define DEFINITION_ARENA_BYTES 16384
 
+/* What of s is behind its first bytes. */
+static inline struct slice
+slice_behind(struct slice s, size_t bytes)
+{
+	return (struct slice){ s.data + bytes, s.len - bytes };
+}
+
 const char *state_type_name(enum state_type type);
 struct definition *definition_create(void);
 

@@ -159,7 +159,7 @@ struct state {
 			struct number_field concurrency;
 			struct number_field tolerated_count;
 			struct number_field tolerated_percent; /* a path's */
-			double tolerated_share; /* percent as given */
+			double tolerated_share; /* percent; a number's */
 		} map;
 	};
 };

@@ -104,7 +104,7 @@ rule_read(struct parser *p, const struct fields *fs, struct slice object,
 {
 	struct slice part;
 	struct error err;
-	uint32_t line = parser_line(p, object);
+	size_t wrong = 0;
 
 	out->next = STATE_NONE;
 	if (value_type(object) != VALUE_MAP) {
@@ -113,7 +113,8 @@ rule_read(struct parser *p, const struct fields *fs, struct slice object,
 		return;
 	}
 	if (!value_get(object, SLICE_LITERAL("Next"), &part)) {
-		parser_error(p, "Choices", line, "the rule has no Next");
+		parser_error(p, "Choices", parser_line(p, object),
+			     "the rule has no Next");
 		p->broken = true;
 	} else if (value_type(part) != VALUE_STR) {
 		parser_error(p, "Choices", parser_line(p, part),
@@ -135,14 +136,11 @@ rule_read(struct parser *p, const struct fields *fs, struct slice object,
 	}
 
 	error_clear(&err);
-	out->when = choice_compile(object, &err);
-	if (out->when != NULL)
-		return;
-	if (err.field[0] != '\0' &&
-	    value_get(object, slice_of(err.field), &part))
-		line = parser_line(p, part);
-	parser_error(p, err.field[0] != '\0' ? err.field : "Choices", line,
-		     "%s", err.message);
+	out->when = choice_compile(object, &wrong, &err);
+	if (out->when == NULL)
+		parser_error(p, err.field[0] != '\0' ? err.field : "Choices",
+			     parser_line(p, slice_behind(object, wrong)), "%s",
+			     err.message);
 }
 
 static void
@@ -274,25 +272,26 @@ either(struct parser *p, const struct fields *fs, enum field now,
 	return fields_have(fs, now) || !fields_have(fs, old) ? now : old;
 }
 
-/* The one number with a fraction that may come from a path, too. */
+/* Of what may come from a path, only this may have a fraction. */
 static void
 percent_read(struct parser *p, const struct fields *fs, struct state *s)
 {
 	enum field f = FIELD_TOLERATED_PERCENT;
+	enum field path = FIELD_TOLERATED_PERCENT_PATH;
 	struct item item;
+	double share;
 
-	if (fields_have(fs, f) && value_type(fs->at[f]) == VALUE_DOUBLE &&
-	    !fields_have(fs, FIELD_TOLERATED_PERCENT_PATH)) {
-		item = value_item(fs->at[f]);
-		if (!(item.d >= 0 && item.d <= 100))
-			field_error(p, fs, f, "must be from 0 to 100");
-		s->map.tolerated_percent.given = true;
-		s->map.tolerated_share = item.d;
+	if (!fields_have(fs, f) || fields_have(fs, path)) {
+		field_number(p, fs, f, path, 0, 100, &s->map.tolerated_percent);
 		return;
 	}
-	field_number(p, fs, f, FIELD_TOLERATED_PERCENT_PATH, 0, 100,
-		     &s->map.tolerated_percent);
-	s->map.tolerated_share = (double)s->map.tolerated_percent.number;
+	item = value_item(fs->at[f]);
+	share = item.type == VALUE_INT ? (double)item.i :
+	    item.type == VALUE_DOUBLE ? item.d : -1;
+	if (!(share >= 0 && share <= 100))
+		field_error(p, fs, f, "must be a number from 0 to 100");
+	s->map.tolerated_percent.given = true;
+	s->map.tolerated_share = share;
 }
 
 static void

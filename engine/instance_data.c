@@ -8,13 +8,16 @@
 
 #include "engine/instance_parts.h"
 
-/* The cause begins with what failed: "InputPath: …". */
-static void
+void
 failure_at(struct instance *i, const char *name, const char *what,
 	   const char *message)
 {
 	char text[sizeof(((struct error *)0)->message) + 80];
 
+	if (what[0] == '\0') {
+		failure_text(i, name, message);
+		return;
+	}
 	snprintf(text, sizeof(text), "%s: %s", what, message);
 	failure_text(i, name, text);
 }
@@ -74,10 +77,7 @@ state_template(struct instance *i, struct branch *b, const struct template *t,
 	v = template_eval(t, input, context, &seed, &name, &err);
 	value_unref(&context);
 	if (v == NULL) {
-		if (err.field[0] != '\0')
-			failure_at(i, name, err.field, err.message);
-		else
-			failure_text(i, name, err.message);
+		failure_at(i, name, err.field, err.message);
 	} else if (!value_made(i, v)) {
 		value_unref(&v);
 	}

@@ -193,6 +193,9 @@ struct branch *state_failed(struct instance *i, struct branch *b) MUST_CHECK;
 
 /* ---- instance_data.c: what flows through a state ---- */
 
+/* The cause begins with what failed, unless that is "": "InputPath: …". */
+void failure_at(struct instance *i, const char *name, const char *what,
+                const char *message);
 /*
  * What a path selects, or what a template gives, with the wanted parts of the
  * context. NULL with the failure set.

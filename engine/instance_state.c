@@ -367,7 +367,7 @@ choice_enter(struct instance *i, struct branch *b, struct value *selected)
 	}
 	value_unref(&context);
 	if (holds < 0) {
-		failure_text(i, "States.Runtime", err.message);
+		failure_at(i, "States.Runtime", err.field, err.message);
 		return state_failed(i, b);
 	}
 	if (next == STATE_NONE) {

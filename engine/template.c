@@ -20,7 +20,7 @@ enum node_kind {
 
 struct node {
 	enum node_kind kind;
-	struct slice raw;   /* RAW: msgpack */
+	struct slice raw;   /* msgpack, in the template's bytes */
 	struct slice key;   /* of a child of a MAP: msgpack */
 	uint32_t count;     /* ARRAY, MAP: children */
 	struct node *inner; /* ARRAY, MAP: the first child */
@@ -36,6 +36,7 @@ struct template
 	struct slice bytes; /* the whole; raw values and keys stand in it */
 	struct node *root;
 	struct node *held;
+	const uint8_t *wrong; /* in bytes, while it is compiled */
 	bool context;
 };
 
@@ -98,7 +99,9 @@ compile_field(struct template *t, struct slice packed, struct slice v,
 		return n;
 	}
 	n = arena_zalloc(t->arena, sizeof(*n));
+	n->raw = v;
 	if (compile_fill(t, n, v, err) < 0) {
+		t->wrong = v.data;
 		place_field(err, key);
 		return NULL;
 	}
@@ -112,7 +115,7 @@ compile_field(struct template *t, struct slice packed, struct slice v,
 
 /* Two keys may become the same when one loses its ".$". */
 static int
-check_keys(const struct node *map, struct error *err)
+check_keys(struct template *t, const struct node *map, struct error *err)
 {
 	struct distinct keys;
 	int rc = 0;
@@ -125,6 +128,7 @@ check_keys(const struct node *map, struct error *err)
 			continue;
 		error_set(err, "the key stands there twice, with and without "
 			       "\".$\" or as it is");
+		t->wrong = n->raw.data;
 		place_field(err, value_item(n->key).bytes);
 		rc = -EINVAL;
 		break;
@@ -158,7 +162,7 @@ compile_node(struct template *t, struct slice v, struct error *err)
 		end = &(*end)->next;
 	}
 	n->count = item.count;
-	if (item.type == VALUE_MAP && check_keys(n, err) < 0)
+	if (item.type == VALUE_MAP && check_keys(t, n, err) < 0)
 		return NULL;
 	if (!raw) /* otherwise its children are not needed any more */
 		n->kind = item.type == VALUE_MAP ? NODE_MAP : NODE_ARRAY;
@@ -166,7 +170,7 @@ compile_node(struct template *t, struct slice v, struct error *err)
 }
 
 struct template *
-template_compile(struct slice value, struct error *err)
+template_compile(struct slice value, size_t *wrong_out, struct error *err)
 {
 	struct template *t = mem_zalloc(sizeof(*t));
 	uint8_t *copy;
@@ -176,8 +180,11 @@ template_compile(struct slice value, struct error *err)
 	memcpy(copy, value.data, value.len);
 	t->bytes = (struct slice){ copy, value.len };
 	t->root = compile_node(t, t->bytes, err);
-	if (t->root == NULL)
+	if (t->root == NULL) {
+		if (wrong_out != NULL)
+			*wrong_out = (size_t)(t->wrong - copy);
 		template_destroy(&t);
+	}
 	return t;
 }
 

@@ -17,10 +17,11 @@ struct template;
 
 /*
  * Compiles a checked msgpack value; borrows nothing. NULL with err (field
- * names the key) for a bad path, function or a ".$" value that is no string.
- * Release with template_destroy().
+ * names the key) for a bad path, function, key that is there twice or a ".$"
+ * value that is no string; *wrong_out, unless NULL, is then the byte of value
+ * at which what is wrong begins. Release with template_destroy().
  */
-struct template *template_compile(struct slice value,
+struct template *template_compile(struct slice value, size_t *wrong_out,
                                   struct error *err) MUST_CHECK;
 void template_destroy(struct template **t);
 bool template_wants_context(const struct template *t);

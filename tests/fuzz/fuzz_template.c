@@ -29,7 +29,7 @@ static void
 try_template(struct slice bytes, struct value *input)
 {
 	struct error err = { 0 };
-	struct template *t = template_compile(bytes, &err);
+	struct template *t = template_compile(bytes, NULL, &err);
 	struct value *v, *again;
 
 	if (t == NULL)

@@ -174,7 +174,7 @@ START_TEST(holds)
 		struct value *rule = value_from(cases[i].rule);
 		struct value *input = value_from(cases[i].input);
 		struct error err = { 0 };
-		struct choice *c = choice_compile(rule->s, &err);
+		struct choice *c = choice_compile(rule->s, NULL, &err);
 		int rc;
 
 		ck_assert_msg(c != NULL, "%s: %s %s", cases[i].name,
@@ -241,14 +241,14 @@ START_TEST(refuses)
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		struct value *rule = value_from(wrong[i].rule);
 		struct error err = { 0 };
-		struct choice *c = choice_compile(rule->s, &err);
+		struct choice *c = choice_compile(rule->s, NULL, &err);
 
 		ck_assert_msg(c == NULL, "%s", wrong[i].name);
 		ck_assert_msg(err.message[0] != '\0', "%s", wrong[i].name);
 		if (wrong[i].field[0] != '\0' || strcmp(err.field, "") == 0)
 			ck_assert_msg(strcmp(err.field, wrong[i].field) == 0,
 			              "%s: %s", wrong[i].name, err.field);
-		ck_assert(choice_compile(rule->s, NULL) == NULL);
+		ck_assert(choice_compile(rule->s, NULL, NULL) == NULL);
 		value_unref(&rule);
 	}
 }
@@ -269,7 +269,7 @@ START_TEST(takes_rules_as_deep_as_definitions)
 	value_pack_text(&b, "$");
 	value_pack_text(&b, "IsNull");
 	value_pack_bool(&b, true);
-	c = choice_compile(buf_slice(&b), NULL);
+	c = choice_compile(buf_slice(&b), NULL, NULL);
 	ck_assert_ptr_nonnull(c);
 	ck_assert(!choice_wants_context(c));
 	ck_assert_int_eq(choice_holds(c, input, NULL, NULL), 1);

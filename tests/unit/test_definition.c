@@ -225,7 +225,29 @@ static const struct {
 	{ "negative MaxConcurrency", MAP("'MaxConcurrency':-1"), "A",
 	  "MaxConcurrency", 2, "must be from 0" },
 	{ "a percentage over 100", MAP("'ToleratedFailurePercentage':101"),
-	  "A", "ToleratedFailurePercentage", 2, "must be from 0 to 100" },
+	  "A", "ToleratedFailurePercentage", 2, "from 0 to 100" },
+	{ "a fraction over 100", MAP("'ToleratedFailurePercentage':100.5"),
+	  "A", "ToleratedFailurePercentage", 2, "from 0 to 100" },
+	{ "a percentage as a text", MAP("'ToleratedFailurePercentage':'1.5'"),
+	  "A", "ToleratedFailurePercentage", 2, "must be a number" },
+	{ "a wrong path deep in Parameters", ONE("'Type':'Pass','End':true,"
+	  "'Parameters':{\n'a.$':'$','b':[{\n'a.$':'x'}]}"), "A",
+	  "Parameters", 4, "\"a.$\"" },
+	{ "a key twice deep in Parameters", ONE("'Type':'Pass','End':true,"
+	  "'Parameters':{\n'a.$':'$','b':{'a':1,\n'a':2}}"), "A",
+	  "Parameters", 4, "\"a\"" },
+	{ "Next in an inner rule", ONE("'Type':'Choice','Choices':[{'And':["
+	  "{'Variable':'$',\n'Next':'A','IsNull':true}],\n'Next':'A'}]"),
+	  "A", "Next", 3, "not allowed" },
+	{ "an operand in an inner rule", ONE("'Type':'Choice','Choices':[{"
+	  "'Not':{'Variable':'$',\n'StringEquals':1},\n'Next':'A'}]"), "A",
+	  "StringEquals", 3, "must be a string" },
+	{ "an inner rule without an operator", ONE("'Type':'Choice','Choices':["
+	  "{'And':[\n{'Variable':'$','IsNull':true},\n{'Variable':'$'}],"
+	  "'Next':'A'}]"), "A", "And", 4, "no comparison operator" },
+	{ "a Result that is too deep", ONE("'Type':'Pass','End':true,"
+	  "\n'Result':[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]"
+	  "]]]]]]]]]"), "A", "Result", 3, "nested deeper than 32" },
 	{ "ItemsPath with a slice", MAP("'ItemsPath':'$[1:]'"), "A",
 	  "ItemsPath", 2, "" },
 	{ "no end inside of a Map", ONE("'Type':'Map','End':true,'Iterator':{"

@@ -51,7 +51,7 @@ compiled(const char *name, const char *text)
 {
 	struct value *v = value_from(text);
 	struct error err = { 0 };
-	struct template *t = template_compile(v->s, &err);
+	struct template *t = template_compile(v->s, NULL, &err);
 
 	ck_assert_msg(t != NULL, "%s: %s", name, err.message);
 	value_unref(&v);
@@ -116,11 +116,11 @@ START_TEST(refuses)
 		struct value *v = value_from(wrong[i].template);
 		struct error err = { 0 };
 
-		ck_assert_msg(template_compile(v->s, &err) == NULL, "%s",
+		ck_assert_msg(template_compile(v->s, NULL, &err) == NULL, "%s",
 		              wrong[i].name);
 		ck_assert_str_eq(err.field, wrong[i].field);
 		ck_assert_str_ne(err.message, "");
-		ck_assert(template_compile(v->s, NULL) == NULL);
+		ck_assert(template_compile(v->s, NULL, NULL) == NULL);
 		value_unref(&v);
 	}
 }
@@ -188,7 +188,7 @@ START_TEST(bounds_size)
 		value_pack_text(&b, "a.$");
 		value_pack_text(&b, "$");
 	}
-	t = template_compile(buf_slice(&b), &err);
+	t = template_compile(buf_slice(&b), NULL, &err);
 	ck_assert_ptr_nonnull(t);
 	ck_assert_ptr_null(template_eval(t, input, NULL, &seed, &name, &err));
 	ck_assert_ptr_nonnull(strstr(err.message, "bytes"));
