@@ -1,4 +1,4 @@
-"""SVG charts: lines, bars and histograms, one function each.
+"""SVG charts: lines, dots, percentiles, bars, histograms, one function each.
 
 Each returns the whole text of an .svg file. Dark text on white, no scripts,
 no fonts of their own: they look the same in a browser and in a document.
@@ -72,12 +72,24 @@ def _svg(parts):
             + "\n".join(parts) + "\n</svg>\n")
 
 
-def lines(title, series, x_title, y_title):
-    """series: {name: [(x, y), …]}; both axes begin at 0."""
+def _level(name, part):
+    """A dashed line across, to compare with."""
+    y = _y(part)
+    return [f'<path d="M {_x(0):.1f} {y:.1f} H {_x(1):.1f}" fill="none" '
+            'stroke="#333333" stroke-dasharray="6 4"/>',
+            _text(_x(0) + 6, y - 5, name, "start")]
+
+
+def lines(title, series, x_title, y_title, levels=()):
+    """series: {name: [(x, y), …]}; levels: [(name, y), …]; both axes begin
+    at 0."""
     points = [point for values in series.values() for point in values]
     across = ticks(max((x for x, _ in points), default=1))
-    up = ticks(max((y for _, y in points), default=1))
+    up = ticks(max([y for _, y in points] + [y for _, y in levels],
+                   default=1))
     parts = _frame(title, x_title, y_title, up)
+    for name, y in levels:
+        parts += _level(name, y / up[-1])
     for mark in across:
         parts.append(_text(_x(mark / across[-1]), _y(0) + 18, short(mark)))
     for n, (name, values) in enumerate(series.items()):
@@ -92,6 +104,47 @@ def lines(title, series, x_title, y_title):
         if len(series) > 1:
             parts.append(_text(WIDTH - RIGHT, TOP + 14 * n, name, "end",
                                f' style="fill:{colour}"'))
+    return _svg(parts)
+
+
+def dots(title, points, x_title, y_title):
+    """points: [(x, y), …]; where many lie it gets darker."""
+    across = ticks(max((x for x, _ in points), default=1))
+    up = ticks(max((y for _, y in points), default=1))
+    parts = _frame(title, x_title, y_title, up)
+    for mark in across:
+        parts.append(_text(_x(mark / across[-1]), _y(0) + 18, short(mark)))
+    parts += [f'<circle cx="{_x(x / across[-1]):.1f}" '
+              f'cy="{_y(y / up[-1]):.1f}" r="2" fill="{COLOURS[0]}" '
+              'fill-opacity="0.3"/>' for x, y in points]
+    return _svg(parts)
+
+
+def percentiles(title, series, y_title):
+    """series: {name: values}. Across is how rare it is to be slower, so that
+    the last hundredth has as much room as the first nine tenths."""
+    most = max((len(values) for values in series.values()), default=10)
+    decades = max(1, math.ceil(math.log10(max(10, most))))
+    up = ticks(max((max(values, default=1) for values in series.values()),
+                   default=1))
+    parts = _frame(title, "percentile", y_title, up)
+    for n in range(decades + 1):
+        name = "p" + f"{100 - 100 / 10 ** n:.{max(0, n - 2)}f}" if n \
+            else "fastest"
+        parts.append(_text(_x(n / decades), _y(0) + 18, name))
+    for n, (name, values) in enumerate(series.items()):
+        colour = COLOURS[n % len(COLOURS)]
+        ordered, count = sorted(values), len(values)
+        # Of the many near the median some tell as much as all.
+        step = max(1, count // 300)
+        path = [(math.log10(count / (count - at)) / decades, value / up[-1])
+                for at, value in enumerate(ordered)
+                if at % step == 0 or at >= count - count // 20]
+        parts.append('<polyline points="' + " ".join(
+            f"{_x(x):.1f},{_y(max(0, y)):.1f}" for x, y in path)
+            + f'" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(_text(LEFT + 8, TOP + 14 * (n + 1), name, "start",
+                           f' style="fill:{colour}"'))
     return _svg(parts)
 
 

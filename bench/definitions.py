@@ -95,11 +95,13 @@ def definition(kind, size=LOOP_SIZE):
             "for-loop": for_loop}[kind](size)
 
 
-def start_input(size, complexity):
+def start_input(kind, size, complexity):
     """What an instance starts with; complexity is bytes for each action."""
     payload = "x" * complexity
-    items = [{"n": n, "payload": payload} if complexity else n
-             for n in range(size)]
+    # A for-loop spreads nothing; its steps would only walk over the items.
+    items = [] if kind == "for-loop" else \
+        [{"n": n, "payload": payload} if complexity else n
+         for n in range(size)]
     return {"go": True, "items": items, "payload": payload}
 
 

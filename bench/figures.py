@@ -8,6 +8,8 @@ import statistics
 
 # Two measurements of the same thing should agree this well.
 NOISE = 0.15
+# Fewer rounds than that prove nothing.
+ROUNDS_MIN = 4
 
 HISTOGRAMS = (("commit_us", "commit, µs"), ("commit_entries",
                                             "entries a commit"),
@@ -39,9 +41,21 @@ def compared(base, ours):
     the same state of the machine.
     """
     rounds = [ratio(o, b) for b, o in zip(base, ours)]
+    low, high = min(rounds), max(rounds)
     return {"base": statistics.median(base), "ours": statistics.median(ours),
             "ratio": ratio(statistics.median(ours), statistics.median(base)),
-            "ratio_min": min(rounds), "ratio_max": max(rounds)}
+            "ratio_min": low, "ratio_max": high,
+            "verdict": verdict(low, high, len(rounds))}
+
+
+def verdict(low, high, rounds):
+    """Whether there is a difference: only when every round shows it in the
+    same direction, which chance alone does once in 2^(rounds - 1)."""
+    if rounds < ROUNDS_MIN:
+        return "too few rounds"
+    if low > 1:
+        return "more"
+    return "less" if high < 1 else "no difference"
 
 
 # ---- histograms: [[upper bound, count], …], as the status has them ----
@@ -114,6 +128,39 @@ def spans(events):
              "average_us": us / count, "items": items}
             for name, (count, us, items) in sorted(
                 sums.items(), key=lambda pair: -pair[1][1])]
+
+
+def batches(events, most):
+    """[[entries, ms], …] of the commits in a trace, thinned out evenly."""
+    found = [[event["args"]["count"], event["dur"] / 1000]
+             for event in events if event.get("name") == "commit"
+             and event.get("ph") == "X" and "args" in event]
+    return found[::max(1, -(-len(found) // most))]
+
+
+# ---- what the pools say they wrote ----
+
+def written_per_action(statuses):
+    """Round trips, commits and rows per journal entry; None of nothing.
+
+    A transaction travels in one round trip (flusher/db.h), a claim is one.
+    Of an instance its row is written twice: by its claim and at its end.
+    """
+    sums = {}
+    for status in statuses:
+        for name, value in (status or {}).items():
+            if isinstance(value, int):
+                sums[name] = sums.get(name, 0) + value
+    entries = sums.get("journal_entries")
+    if not entries:
+        return None
+    commits, claims, rows, claimed, ended = (
+        sums.get(name, 0) for name in (
+            "commits", "claims", "journal_rows", "instances_claimed",
+            "instances_ended"))
+    return {"round_trips": (commits + claims) / entries,
+            "commits": commits / entries,
+            "rows": (rows + claimed + ended) / entries}
 
 
 def rates(samples):

@@ -55,6 +55,16 @@ class Programs:
         return done.stdout
 
 
+def notes_names(status):
+    """A pool's status with its averages in µs, under the names that the
+    flusher and the notes have for them; rappelctl shows seconds."""
+    ending = "_avg_seconds"
+    return {(name.removesuffix(ending) + "_avg_us" if name.endswith(ending)
+             else name): (round(value * 1e6) if name.endswith(ending)
+                          else value)
+            for name, value in status.items()}
+
+
 def cpu_seconds(pid):
     """User and system time of one process; None when it is gone."""
     try:

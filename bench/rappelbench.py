@@ -22,27 +22,35 @@ import time
 import psycopg2
 import psycopg2.extensions
 
-import charts
 import cluster
 import definitions
 import figures
+import machine
 import pool
+import statements
 import tables
+import telling
 
 FEED_CHUNK = 5000
 # The deep checks read every entry's JSON; above this, a sample of instances.
 DEEP_CHECK_INSTANCES = 20000
-SPANS = (("name", "span", ""), ("count", "count", ",d"),
-         ("seconds", "seconds", ".3f"), ("average_us", "average µs", ".1f"),
-         ("items", "items", ",d"))
+# The throughput over time is told by so many points; shorter than that one
+# point shows single batches.
+SERIES_POINTS = 40
+SERIES_SECONDS = 0.1
+# Of the commits in a trace, as many are kept in the report.
+COMMITS_MAX = 4000
+# Options that say how a report leaves, not what was measured.
+NOT_REPORTED = ("form", "svg", "metrics_json")
 
 
 class BenchError(Exception):
     """The run cannot be counted; the text says why."""
 
 
-def say(options, text):
-    if not options.json or sys.stderr.isatty():
+def say(text):
+    """Progress, only for somebody who watches."""
+    if sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)
 
 
@@ -74,17 +82,18 @@ def parse(kind, argv):
     p.add_argument("--build", metavar="DIR", default=os.path.join(
         os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
         "build"), help="the build to measure (build)")
-    p.add_argument("--json", action="store_true",
-                   help="one JSON object on stdout")
+    tables.add_options(p)
     p.add_argument("--metrics-json", metavar="FILE",
                    help="write the pools' last status there")
     p.add_argument("--trace", metavar="FILE",
                    help="write there, as a Chrome trace, what the flushers "
                    "spend their time on; costs some of it")
     p.add_argument("--svg", metavar="FILE",
-                   help="draw there the throughput over time; the journal "
-                   "is counted once a second for it, which costs the "
-                   "database something")
+                   help="draw there the throughput over time, and beside it "
+                   "what the pools' histograms and the trace tell")
+    p.add_argument("--statements", action="store_true",
+                   help="time every statement (pg_stat_statements); costs "
+                   "some percent")
     o = p.parse_args(argv)
     for name in ("instances", "workers", "hosts", "loop_size"):
         if getattr(o, name) < 1:
@@ -154,7 +163,9 @@ class Feeder:
     def _feed(self):
         begun = time.thread_time()
         try:
-            while not self.stopped.wait(0.2):
+            # A small backlog is gone within milliseconds.
+            while not self.stopped.wait(0.2 if self.backlog > 20000
+                                        else 0.02):
                 waiting = self.waiting()
                 if self.least_waiting is None or waiting < self.least_waiting:
                     self.least_waiting = waiting
@@ -175,51 +186,6 @@ class Feeder:
             self.thread.join()
         if self.error is not None:
             raise BenchError(f"the feeder failed: {self.error}")
-
-
-# ---- over time ----
-
-class Sampler:
-    """The journal's sum, once a second, on a connection of its own."""
-
-    EVERY = 1.0
-
-    def __init__(self, conninfo):
-        self.conn = cluster.connect(conninfo)
-        self.conn.set_session(readonly=True, autocommit=True)
-        self.samples = []
-        self.error = None
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-
-    def _sample(self):
-        begun = time.monotonic()
-        try:
-            with self.conn.cursor() as cur:
-                while True:
-                    # What a statement sees is what was there as it began.
-                    at = time.monotonic()
-                    cur.execute("SELECT coalesce(sum(count), 0) "
-                                "FROM rappel.action_log")
-                    self.samples.append((at - begun, int(cur.fetchone()[0])))
-                    if self.stopped.is_set():
-                        return
-                    self.stopped.wait(max(0, at + self.EVERY
-                                          - time.monotonic()))
-        except psycopg2.Error as why:
-            self.error = why
-
-    def begin(self):
-        self.thread.start()
-
-    def end(self):
-        """Counts once more, then every sample is there."""
-        self.stopped.set()
-        if self.thread.ident is not None:
-            self.thread.join()
-        self.conn.close()
-        if self.error is not None:
-            raise BenchError(f"sampling the journal failed: {self.error}")
 
 
 # ---- what it costs ----
@@ -290,6 +256,15 @@ def postmaster_pid(process, conn):
         return None
 
 
+def database_time(conn):
+    """Seconds, as the times in the journal."""
+    with conn.cursor() as cur:
+        cur.execute("SELECT extract(epoch FROM clock_timestamp())")
+        value = float(cur.fetchone()[0])
+    conn.rollback()
+    return value
+
+
 def commits_now(conn):
     with conn.cursor() as cur:
         cur.execute("SELECT xact_commit FROM pg_stat_database "
@@ -319,7 +294,7 @@ def window(options, conn, pools):
             cur.execute(UNENDED)
             left = cur.fetchone()[0]
             conn.rollback()
-            if not left:
+            if not left and not options.backlog:
                 return True
             for one in pools:
                 if one.process.poll() is not None:
@@ -347,6 +322,27 @@ class Snapshot:
         found = self.cur.fetchone()
         self.conn.close()
         return int(found[0]), int(found[1])
+
+
+SERIES = """
+SELECT width_bucket(extract(epoch FROM at), %(from)s, %(to)s, %(points)s),
+       sum(count)
+FROM rappel.action_log WHERE at >= to_timestamp(%(from)s) GROUP BY 1
+"""
+
+
+def series(conn, begun, seconds):
+    """[[second, actions/s], …], read from the journal when all is over: so
+    it costs the run nothing."""
+    points = max(1, min(SERIES_POINTS, int(seconds / SERIES_SECONDS)))
+    width = seconds / points
+    with conn.cursor() as cur:
+        cur.execute(SERIES, {"from": begun, "to": begun + seconds,
+                             "points": points})
+        found = {n: int(count) for n, count in cur}
+    conn.rollback()
+    return [[round((n - 0.5) * width, 3), round(found.get(n, 0) / width)]
+            for n in range(1, points + 1)]
 
 
 GAPS = """
@@ -470,10 +466,8 @@ def run_pools(options, kind, programs, conn, started):
     pools = [pool.Pool(programs, os.path.join(started.name, f"pool{n + 1}"),
                        options.workers, bool(options.trace))
              for n in range(options.hosts)]
-    sampler = Sampler(programs.env["RAPPEL_DATABASE_URL"]) \
-        if options.svg else None
     feeder = Feeder(programs.env["RAPPEL_DATABASE_URL"], kind,
-                    definitions.start_input(size, options.complexity),
+                    definitions.start_input(kind, size, options.complexity),
                     options.backlog)
     try:
         for one in pools:
@@ -485,25 +479,27 @@ def run_pools(options, kind, programs, conn, started):
         before.take()
         first_actions, first_rows = before.count()
         after = Snapshot(programs.env["RAPPEL_DATABASE_URL"])
-        say(options, f"starting {options.instances + options.backlog:,} "
+        say(f"starting {options.instances + options.backlog:,} "
                      "instances")
         feeder.start_some(options.instances + options.backlog)
+        if options.statements:
+            statements.begin(conn)
+        begun_there = database_time(conn)
         meter = Meter(conn, pools, started.postmaster)
+        watch = machine.Watch()
         # Before the commit: whoever is idle sees the work before we return.
         begun = time.monotonic()
-        if sampler:
-            sampler.begin()
         feeder.conn.commit()
         if options.backlog:
             feeder.begin()
-        say(options, f"counting for at most {options.seconds:g} s")
+        say(f"counting for at most {options.seconds:g} s")
         ended = window(options, conn, pools)
         after.take()
         elapsed = time.monotonic() - begun
         cost = meter.until_now()
+        use = watch.until_now(cost["seconds"], sum(cost["cpu"].values()))
+        timed = statements.read(conn) if options.statements else []
         feeder.end()
-        if sampler:
-            sampler.end()
         last_look(pools, len(feeder.ids) * definitions.actions(kind, size)
                   if ended else 0)
         memory = {}
@@ -531,7 +527,7 @@ def run_pools(options, kind, programs, conn, started):
             json.dump(events, out, separators=(",", ":"))
             out.write("\n")
         if not events:
-            say(options, "no flusher of this build wrote a trace")
+            say("no flusher of this build wrote a trace")
     return {
         "actions": actions,
         "elapsed_s": elapsed,
@@ -552,9 +548,15 @@ def run_pools(options, kind, programs, conn, started):
         "verification": check,
         "histograms": figures.histograms_add(
             one.status.get("flusher") for one in pools),
-        "status": [one.status.get("flusher") for one in pools],
+        "status": [pool.notes_names(one.status.get("flusher") or {})
+                   for one in pools],
+        "written": figures.written_per_action(
+            one.status.get("flusher") for one in pools),
+        "machine_use": use,
         "spans": figures.spans(events),
-        "samples": sampler.samples if sampler else [],
+        "batches": figures.batches(events, COMMITS_MAX),
+        "statements": timed,
+        "series": series(conn, begun_there, elapsed),
     }
 
 
@@ -568,8 +570,9 @@ class Started:
 
 def run(kind, options):
     place = cluster.Borrowed(options.database) if options.database \
-        else cluster.Cluster()
-    say(options, "making a private PostgreSQL cluster"
+        else cluster.Cluster(statements.SETTINGS if options.statements
+                             else None)
+    say("making a private PostgreSQL cluster"
         if not options.database else "using the database that was given")
     with place, contextlib.ExitStack() as stack:
         scratch = stack.enter_context(cluster.scratch("rappel-pools-"))
@@ -577,83 +580,30 @@ def run(kind, options):
         conn = cluster.connect(place.conninfo)
         stack.callback(conn.close)
         report = {"benchmark": kind, "settings": cluster.settings(conn),
+                  "machine": machine.description(),
                   "options": {k: v for k, v in vars(options).items()
-                              if k not in ("json", "metrics_json")}}
+                              if k not in NOT_REPORTED}}
         programs.ctl("db", "migrate")
-        say(options, "measuring what the database alone can do")
+        say("measuring what the database alone can do")
         before = measure_limit(options, programs)
         started = Started(scratch, postmaster_pid(place.process, conn))
         report.update(run_pools(options, kind, programs, conn, started))
-        say(options, "measuring what the database alone can do, again")
+        say("measuring what the database alone can do, again")
         after = measure_limit(options, programs)
+    report["noise"] = machine.complaints(report["machine_use"])
     if before and after:
         rates = [before["actions_per_s"], after["actions_per_s"]]
         limit = sum(rates) / 2
         report["limit"] = {
             "before": before, "after": after, "actions_per_s": limit,
             "ratio": figures.ratio(report["actions_per_s"], limit),
-            "noisy": figures.too_different(rates),
         }
+        if figures.too_different(rates):
+            report["noise"].append(
+                f"the database alone went from {rates[0]:,} to {rates[1]:,} "
+                "rows/s")
+        report["limit"]["noisy"] = bool(report["noise"])
     return report
-
-
-# ---- telling ----
-
-def text(report):
-    o, check = report["options"], report["verification"]
-    lines = [
-        f"{report['benchmark']}: {report['actions_per_s']:,.0f} actions/s "
-        f"({report['actions']:,} committed in {report['elapsed_s']:.2f} s"
-        + (", all instances ended)" if report["all_ended"] else ")"),
-        f"  {o['instances']:,} instances of "
-        f"{definitions.actions(report['benchmark'], o['loop_size'])} actions, "
-        f"{o['hosts']} pool{'s' if o['hosts'] > 1 else ''} of "
-        f"{o['workers']} workers"
-        + (f", {o['backlog']:,} kept waiting" if o["backlog"] else ""),
-    ]
-    limit = report.get("limit")
-    if limit:
-        lines.append(
-            f"  the database alone: {limit['actions_per_s']:,.0f} rows/s "
-            f"(before {limit['before']['actions_per_s']:,}, after "
-            f"{limit['after']['actions_per_s']:,}): ratio "
-            f"{limit['ratio']:.3f}"
-            + ("; the two differ too much, the machine was busy with "
-               "something else" if limit["noisy"] else ""))
-    cpu = report["cpu_us_per_action"]
-    lines.append("  CPU per action, µs: " + ", ".join(
-        f"{name} {us:.2f}" for name, us in cpu.items())
-        + f"; in all {sum(cpu.values()):.2f}, "
-        f"{report['cpu_seconds'] / report['elapsed_s']:.2f} CPUs busy")
-    lines.append(
-        f"  {report['commits']:,} commits, "
-        f"{report['journal_rows_per_action']:.3f} journal rows and "
-        f"{report['wal_bytes_per_action']:.0f} bytes of WAL per action")
-    lines += figures.histogram_lines(report["histograms"])
-    lines.append(
-        f"  exit {report['exit_s']:.2f} s after SIGTERM, "
-        f"{report['log_lines']} log lines, memory, MiB: " + ", ".join(
-            f"{name} {size / 1048576:.1f}"
-            for name, size in report["memory_bytes"].items()))
-    if report["feeder"]["least_waiting"] is not None:
-        lines.append(
-            f"  the feeder started {report['feeder']['instances']:,} "
-            f"instances, {report['feeder']['cpu_s']:.2f} s of CPU; never "
-            f"fewer than {report['feeder']['least_waiting']:,} waited")
-    s = report["settings"]
-    lines.append("  " + ", ".join(f"{k} {v}" for k, v in s.items()))
-    if check["wrong"]:
-        lines.append("  WRONG: " + "; ".join(check["wrong"]))
-    else:
-        lines.append(
-            f"  checked: {check['journal_entries']:,} entries in "
-            f"{check['journal_rows']:,} rows without gap or overlap; "
-            f"{check['succeeded']:,} instances ended, "
-            f"{check['checked_deeply']:,} of them read entry by entry")
-    if report["spans"]:
-        lines += ["  " + line for line in
-                  tables.table(report["spans"], SPANS).splitlines()]
-    return "\n".join(lines)
 
 
 def main(kind, argv=None):
@@ -683,12 +633,8 @@ def main(kind, argv=None):
             json.dump({"pools": report["status"]}, out, indent=1)
             out.write("\n")
     if options.svg:
-        with open(options.svg, "w", encoding="utf-8") as out:
-            out.write(charts.lines(
-                f"{kind}: {report['actions_per_s']:,.0f} actions/s",
-                {kind: figures.rates(report["samples"])}, "seconds",
-                "actions/s"))
-    print(json.dumps(report) if options.json else text(report))
+        telling.draw(report, options.svg)
+    sys.stdout.write(telling.FORMS[options.form](report))
     return 1 if report["verification"]["wrong"] else 0
 
 

@@ -1,4 +1,4 @@
-"""The pure parts of the benchmarks: figures, tables and charts."""
+"""The pure parts of the benchmarks: figures, tables, charts, what is told."""
 
 import csv
 import io
@@ -15,7 +15,10 @@ sys.dont_write_bytecode = True
 
 import charts  # noqa: E402
 import figures  # noqa: E402
+import machine  # noqa: E402
+import pool  # noqa: E402
 import tables  # noqa: E402
+import telling  # noqa: E402
 
 COLUMNS = (("name", "name", ""), ("rate", "rate/s", ",.0f"),
            ("noisy", "noisy", ""))
@@ -48,7 +51,14 @@ class FiguresTest(unittest.TestCase):
     def test_compared(self):
         found = figures.compared([100, 200, 400], [150, 200, 800])
         self.assertEqual(found, {"base": 200, "ours": 200, "ratio": 1,
-                                 "ratio_min": 1, "ratio_max": 2})
+                                 "ratio_min": 1, "ratio_max": 2,
+                                 "verdict": "too few rounds"})
+
+    def test_verdict(self):
+        self.assertEqual(figures.verdict(1.01, 1.2, 4), "more")
+        self.assertEqual(figures.verdict(0.8, 0.99, 4), "less")
+        self.assertEqual(figures.verdict(0.99, 1.5, 4), "no difference")
+        self.assertEqual(figures.verdict(1.01, 1.2, 3), "too few rounds")
 
     def test_histogram_percentile_is_that_of_the_values(self):
         buckets = [[1, 10], [4, 80], [16, 9], [1024, 1]]
@@ -84,10 +94,97 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(figures.trace_read("[\n"), [])
         self.assertEqual(figures.trace_read(""), [])
 
+    def test_batches(self):
+        events = [{"name": "commit", "ph": "X", "dur": 1000 * n,
+                   "args": {"count": n}} for n in range(10)]
+        events.append({"name": "apply", "ph": "X", "dur": 1, "args": {}})
+        self.assertEqual(figures.batches(events, 100),
+                         [[n, n] for n in range(10)])
+        self.assertEqual(figures.batches(events, 5),
+                         [[n, n] for n in range(0, 10, 2)])
+        self.assertEqual(figures.batches([], 5), [])
+
+    def test_written_per_action(self):
+        one = {"journal_entries": 50, "journal_rows": 20, "commits": 3,
+               "claims": 2, "instances_claimed": 2, "instances_ended": 1,
+               "pool": "a", "idle": False}
+        self.assertEqual(figures.written_per_action([one, None, one]),
+                         {"round_trips": 0.1, "commits": 0.06, "rows": 0.46})
+        self.assertIsNone(figures.written_per_action([{}, None]))
+
     def test_rates(self):
         self.assertEqual(figures.rates([(0, 0), (2, 10), (2, 10), (3, 11)]),
                          [(2, 5), (3, 1)])
         self.assertEqual(figures.rates([(0, 5)]), [])
+
+
+class MachineTest(unittest.TestCase):
+    def test_cpu_times(self):
+        tick = machine.TICK
+        busy, stolen = machine.cpu_times(
+            f"cpu {tick} {2 * tick} {3 * tick} 999 999 {4 * tick} {5 * tick} "
+            f"{6 * tick} 7 8\n")
+        self.assertEqual((busy, stolen), (15, 6))
+
+    def test_complaints(self):
+        quiet = {"others": 0.02, "stolen": 0.0}
+        self.assertEqual(machine.complaints(quiet), [])
+        for name in quiet:
+            told, = machine.complaints(dict(quiet, **{name: 0.4}))
+            self.assertIn("40%", told)
+
+    def test_who_else(self):
+        watch = machine.Watch()
+        use = watch.until_now(1e9, 0)
+        self.assertEqual(machine.complaints(use), [])
+
+
+class RunTest(unittest.TestCase):
+    """A report of one run, told."""
+
+    def report(self, rate, **more):
+        return dict({
+            "benchmark": "queue-noop", "actions_per_s": rate,
+            "options": {"instances": 10, "backlog": 0, "hosts": 1,
+                        "workers": 4, "loop_size": 16, "complexity": 100},
+            "limit": {"actions_per_s": 200.0, "ratio": rate / 200},
+            "cpu_us_per_action": {"flusher": 2.0, "postgres writer": 1.5,
+                                  "postgres claimer": 0.25},
+            "written": {"round_trips": 0.1, "commits": 0.05, "rows": 0.4},
+            "wal_bytes_per_action": 100.0, "exit_s": 0.01, "log_lines": 15,
+            "noise": []}, **more)
+
+    def test_row(self):
+        row = telling.row(self.report(100.0))
+        self.assertEqual(row["ratio"], 0.5)
+        self.assertEqual(row["postgres_us"], 1.75)
+        self.assertEqual(row["input_mb_per_s"], 0.01)
+        self.assertIsNone(row["worker_us"])
+        self.assertFalse(row["noisy"])
+        self.assertLessEqual(set(row), {name for name, _, _ in
+                                        telling.COLUMNS})
+
+    def test_together(self):
+        joined = telling.together([
+            self.report(100.0), self.report(400.0, noise=["a neighbour"]),
+            self.report(300.0)])
+        self.assertEqual(
+            (joined["runs"], joined["actions_per_s"],
+             joined["actions_per_s_min"], joined["actions_per_s_max"],
+             joined["ratio"], joined["instances"], joined["noisy"]),
+            (3, 300.0, 100.0, 400.0, 1.5, 10, False))
+
+    def test_columns_that_tell(self):
+        rows = [telling.together([self.report(1.0)])]
+        names = [name for name, _, _ in telling.columns_of(rows)]
+        self.assertIn("actions_per_s", names)
+        self.assertNotIn("worker_us", names)
+        self.assertNotIn("backlog", names)
+
+    def test_names_of_the_notes(self):
+        self.assertEqual(pool.notes_names(
+            {"start_unstarted_avg_seconds": 0.0012, "claims": 3}),
+            {"start_unstarted_avg_us": 1200, "claims": 3})
 
 
 class OutputTest(unittest.TestCase):
@@ -153,11 +250,40 @@ class PicturesTest(unittest.TestCase):
         self.assertEqual(len(self.elements(text, "rect")), 3)
         self.assertIn("≤4", text)
 
+    def test_level(self):
+        text = charts.lines("t", {"a": [(0, 1), (1, 2)]}, "x", "y",
+                            [("the limit", 100)])
+        shown = [one.text for one in self.elements(text, "text")]
+        self.assertIn("the limit", shown)
+        self.assertIn("100", shown)  # the axis reaches it
+        self.assertEqual(len(self.elements(text, "path")), 1)
+
+    def test_dots(self):
+        text = charts.dots("t", [[1, 2], [3, 4]], "x", "y")
+        self.assertEqual(len(self.elements(text, "circle")), 2)
+
+    def test_percentiles(self):
+        text = charts.percentiles("t", {"a": range(1, 1001), "b": [5]}, "ms")
+        shown = [one.text for one in self.elements(text, "text")]
+        for name in ("fastest", "p90", "p99", "p99.9"):
+            self.assertIn(name, shown)
+        first, second = self.elements(text, "polyline")
+        across = [float(point.split(",")[0])
+                  for point in first.get("points").split()]
+        self.assertEqual(across, sorted(across))
+        self.assertAlmostEqual(across[-1], charts.WIDTH - charts.RIGHT,
+                               delta=0.2)
+        self.assertLess(len(across), 400)
+        self.assertEqual(len(second.get("points").split()), 1)
+
     def test_nothing_to_draw(self):
         for text in (charts.lines("t", {}, "x", "y"),
                      charts.lines("t", {"a": []}, "x", "y"),
                      charts.lines("t", {"a": [(0, 0)]}, "x", "y"),
                      charts.bars("t", [], "x", "y"),
+                     charts.dots("t", [], "x", "y"),
+                     charts.percentiles("t", {}, "ms"),
+                     charts.percentiles("t", {"a": []}, "ms"),
                      charts.histogram("t", [], "x")):
             self.elements(text, "svg")
 
