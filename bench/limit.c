@@ -41,9 +41,24 @@ static const char *const method_names[] = {
 	[METHOD_PACKED] = "packed",
 };
 
+/* What else the table has; "key" is what the journal's has. */
+enum index {
+	INDEX_KEY,
+	INDEX_BRIN,
+	INDEX_NONE,
+};
+
+static const char *const index_names[] = {
+	[INDEX_KEY] = "key",
+	[INDEX_BRIN] = "brin",
+	[INDEX_NONE] = "none",
+};
+
 struct options {
 	const char *database;
 	enum method method;
+	enum index index;
+	bool partitioned;
 	unsigned connections;
 	unsigned batch;
 	unsigned in_flight;
@@ -272,23 +287,50 @@ connect_to(const char *database)
 	return conn;
 }
 
+/* Four ranges of ids and the rest, as many as the journal begins with: all
+ * ids of these years fall into the first. */
+static void
+table_partition(struct buf *sql, const struct table *t)
+{
+	static const char rest[] = "000000-0000-0000-0000-000000000000";
+
+	buf_add_text(sql, " PARTITION BY RANGE (instance_id)");
+	for (int i = 0; i < 4; i++)
+		buf_printf(sql,
+			   "; CREATE TABLE %s_%d PARTITION OF %s "
+			   "FOR VALUES FROM ('%02d%s') TO ('%02d%s')",
+			   t->name, i, t->name, 2 * i, rest, 2 * i + 2, rest);
+	buf_printf(sql, "; CREATE TABLE %s_rest PARTITION OF %s DEFAULT",
+		   t->name, t->name);
+}
+
 /* Makes the schema, named for the backend, and the table in it. */
 static bool
-table_create(PGconn *conn, enum method method, struct table *t)
+table_create(PGconn *conn, const struct options *o, struct table *t)
 {
 	struct buf sql = BUF_EMPTY;
 	bool ok;
 
-	t->count = rows_columns(method, &t->columns);
+	t->count = rows_columns(o->method, &t->columns);
 	snprintf(t->name, sizeof(t->name), "rappel_limit_%d.journal",
 		 PQbackendPID(conn));
 	buf_printf(&sql, "CREATE SCHEMA rappel_limit_%d; CREATE TABLE %s (",
 		   PQbackendPID(conn), t->name);
 	for (int i = 0; i < t->count; i++)
 		buf_printf(
-		    &sql, "%s %s%s, ", t->columns[i].name, t->columns[i].type,
+		    &sql, "%s%s %s%s", i ? ", " : "", t->columns[i].name,
+		    t->columns[i].type,
 		    strcmp(t->columns[i].type, "json") == 0 ? "" : " NOT NULL");
-	buf_add_text(&sql, "PRIMARY KEY (instance_id, seq))");
+	if (o->index == INDEX_KEY)
+		buf_add_text(&sql, ", PRIMARY KEY (instance_id, seq)");
+	buf_add_byte(&sql, ')');
+	if (o->partitioned)
+		table_partition(&sql, t);
+	if (o->index == INDEX_BRIN)
+		buf_printf(&sql,
+			   "; CREATE INDEX ON %s USING brin "
+			   "(instance_id, seq)",
+			   t->name);
 	ok = query(conn, buf_text(&sql), NULL, 0);
 	buf_fini(&sql);
 	return ok;
@@ -403,13 +445,14 @@ outcome_print(const struct outcome *out, const struct options *o)
 
 	if (o->json) {
 		printf("{\"method\":\"%s\",\"connections\":%u,\"batch\":%u,"
-		       "\"in_flight\":%u,"
+		       "\"in_flight\":%u,\"index\":\"%s\",\"partitioned\":%s,"
 		       "\"seconds\":%.3f,\"actions\":%llu,\"rows\":%llu,"
 		       "\"commits\":%llu,\"actions_per_s\":%.0f,"
 		       "\"rows_per_s\":%.0f,\"wal_bytes_per_action\":%.1f,"
 		       "\"commit_p50_us\":%u,\"commit_p99_us\":%u}\n",
 		       method_names[o->method], o->connections, o->batch,
-		       o->in_flight, out->seconds,
+		       o->in_flight, index_names[o->index],
+		       o->partitioned ? "true" : "false", out->seconds,
 		       (unsigned long long)out->actions,
 		       (unsigned long long)out->rows,
 		       (unsigned long long)out->commits, rate,
@@ -441,7 +484,7 @@ run(const struct options *o)
 
 	if (conn == NULL)
 		return 6;
-	if (!table_create(conn, o->method, &table))
+	if (!table_create(conn, o, &table))
 		goto out_conn;
 	for (; opened < o->connections; opened++)
 		if (!writer_open(&writers[opened], o, &table)) {
@@ -490,7 +533,8 @@ out_conn:
 static const char usage[] =
     "usage: limit [--database CONNINFO] [--seconds S] [--connections N]\n"
     "             [--batch ACTIONS] [--method unnest|copy|packed]\n"
-    "             [--in-flight BATCHES] [--json]\n"
+    "             [--in-flight BATCHES] [--index key|brin|none]\n"
+    "             [--partitioned] [--json]\n"
     "\n"
     "Writes journal rows in committed batches and prints how many actions a\n"
     "second the database takes. The database is also taken from\n"
@@ -524,6 +568,18 @@ method_parse(const char *text, enum method *out)
 	return false;
 }
 
+static bool
+index_parse(const char *text, enum index *out)
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (strcmp(text, index_names[i]) == 0) {
+			*out = (enum index)i;
+			return true;
+		}
+	fprintf(stderr, "limit: \"%s\" is not key, brin or none\n", text);
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -534,6 +590,8 @@ main(int argc, char **argv)
 		{ "batch", required_argument, NULL, 'b' },
 		{ "in-flight", required_argument, NULL, 'f' },
 		{ "method", required_argument, NULL, 'm' },
+		{ "index", required_argument, NULL, 'i' },
+		{ "partitioned", no_argument, NULL, 'p' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -574,6 +632,12 @@ main(int argc, char **argv)
 			break;
 		case 'm':
 			ok = method_parse(optarg, &o.method);
+			break;
+		case 'i':
+			ok = index_parse(optarg, &o.index);
+			break;
+		case 'p':
+			o.partitioned = true;
 			break;
 		case 'j':
 			o.json = true;
