@@ -53,12 +53,10 @@ struct db {
 	struct event *write_event;
 	struct event *timer; /* deadline, or the next attempt */
 	TAILQ_HEAD(db_calls, db_call) calls;
-	uint32_t in_flight;
 	int backend_pid; /* libpq forgets it when the connection breaks */
 	uint64_t connect_by_us;
 	uint64_t outage_since_us; /* 0: none */
 	uint64_t backoff_us;
-	struct db_call *setup_call;
 	bool given_up;       /* it stood, and was of no use */
 	bool unsent;         /* a call could not be sent whole */
 	bool not_replicated; /* a COMMIT did not wait for the standby */
@@ -200,14 +198,12 @@ db_lose(struct db *db, const char *sqlstate, const char *why)
 		db->outage_since_us = clock_mono_us();
 	session_close(db);
 	db->phase = DB_WAITING;
-	db->setup_call = NULL;
 	db->unsent = false;
 	db->not_replicated = false;
 	timer_set(db, clock_mono_us() + backoff_next(db));
 
 	TAILQ_INIT(&calls);
 	TAILQ_CONCAT(&calls, &db->calls, entry);
-	db->in_flight = 0;
 	while ((call = TAILQ_FIRST(&calls)) != NULL) {
 		TAILQ_REMOVE(&calls, call, entry);
 		if (call->reply_cb != NULL) {
@@ -347,7 +343,6 @@ setup_done(void *arg, const struct db_reply *reply)
 {
 	struct db *db = arg;
 
-	db->setup_call = NULL;
 	if (reply->outcome == DB_LOST)
 		return;
 	if (reply->outcome == DB_ERROR) {
@@ -409,7 +404,6 @@ setup_begin(struct db *db)
 	db->phase = DB_SETTING_UP;
 	events_make(db, EV_READ);
 	call = call_new(db, setup_done, db);
-	db->setup_call = call;
 	/* One statement at a time: a pipeline takes no lists of them. */
 	while (rest != NULL && *rest != '\0') {
 		size_t len = strcspn(rest, ";");
@@ -487,7 +481,6 @@ call_finish(struct db *db, struct db_call *call)
 	struct db_call *next;
 
 	TAILQ_REMOVE(&db->calls, call, entry);
-	db->in_flight--;
 	next = TAILQ_FIRST(&db->calls);
 	if (next != NULL)
 		timer_set(db, next->deadline_us);
@@ -666,12 +659,6 @@ db_backend_pid(const struct db *db)
 	return db->phase == DB_READY ? db->backend_pid : 0;
 }
 
-uint32_t
-db_in_flight(const struct db *db)
-{
-	return db->in_flight;
-}
-
 struct db_call *
 db_call_begin(struct db *db, db_reply_cb *reply_cb, void *arg)
 {
@@ -708,7 +695,6 @@ db_call_send(struct db_call *call)
 	struct db *db = call->db;
 
 	TAILQ_INSERT_TAIL(&db->calls, call, entry);
-	db->in_flight++;
 	if (TAILQ_FIRST(&db->calls) == call)
 		timer_set(db, call->deadline_us);
 	if (call->failed_send || !PQpipelineSync(db->conn)) {

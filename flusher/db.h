@@ -76,8 +76,6 @@ void db_destroy(struct db **db);
 bool db_ready(const struct db *db);
 /* Of the session that stands, or 0; for ending it from another session. */
 int db_backend_pid(const struct db *db);
-/* Calls sent and not answered. */
-uint32_t db_in_flight(const struct db *db);
 
 /*
  * Begins a call; statements follow, then db_call_send(). The session must be
