@@ -185,6 +185,16 @@ class Case(unittest.TestCase):
         self.assertEqual(name, "about")
         return peer, about
 
+    def forget_flushers(self):
+        """Those that connected and were never asked for: the next one that
+        flusher() gives is of a daemon started from now on."""
+        self.listener.settimeout(0)
+        while True:
+            try:
+                self.listener.accept()[0].close()
+            except BlockingIOError:
+                return
+
     def pool(self, *flags):
         """A pool at work: its flusher and the HELLO of each slot."""
         self.start(*flags)

@@ -131,6 +131,8 @@ class Dev(Case):
             code, seconds = self.exited(12)
             self.assertIn(code, (0, 1, -signal.SIGTERM))
             self.assertLess(seconds, 6)
+        # On a quick machine one of them got as far as its flusher.
+        self.forget_flushers()
         # What was half made is no obstacle.
         peer, _ = self.dev()
         self.signal(signal.SIGINT)
