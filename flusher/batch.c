@@ -27,6 +27,7 @@ struct batch {
 	int64_t *commands;
 	uint32_t command_count;
 	uint32_t command_cap;
+	uint64_t frame;
 };
 
 struct batch *
@@ -108,9 +109,22 @@ batch_command(const struct batch *b, uint32_t index)
 	return b->commands[index];
 }
 
+uint64_t
+batch_frame(const struct batch *b)
+{
+	return b->frame;
+}
+
+void
+batch_set_frame(struct batch *b, uint64_t frame)
+{
+	b->frame = frame;
+}
+
 void
 batch_clear(struct batch *b)
 {
+	b->frame = 0;
 	b->row_count = 0;
 	b->entries = 0;
 	b->bytes = 0;
@@ -200,6 +214,8 @@ batch_split(struct batch *b, struct batch *to)
 	to->commands = b->commands;
 	to->command_count = b->command_count;
 	to->command_cap = b->command_cap;
+	to->frame = b->frame;
+	b->frame = 0;
 	b->commands = NULL;
 	b->command_count = b->command_cap = 0;
 	if (b->row_count == 0) {

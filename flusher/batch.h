@@ -46,6 +46,12 @@ struct lease *batch_end(struct batch *b, uint32_t index);
 uint32_t batch_commands(const struct batch *b);
 int64_t batch_command(const struct batch *b, uint32_t index);
 
+/* The number of the last completion frame (ack.h) that came before the batch
+ * was sealed; 0: none that hangs on it. Of a batch that is split, the part that
+ * is settled last has it. */
+uint64_t batch_frame(const struct batch *b);
+void batch_set_frame(struct batch *b, uint64_t frame);
+
 /* Forgets everything, for reuse; lease->batches are the caller's concern. */
 void batch_clear(struct batch *b);
 /* The rows join no more: what fills from now on is another batch. */

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "flusher/adopt.h"
 #include "flusher/batch.h"
 #include "flusher/claim_parts.h"
 #include "flusher/commit.h"
@@ -21,6 +22,7 @@
 #include "flusher/trace.h"
 
 #define CLAIM_MAX 64U
+#define OWNED_MAX 512U /* they are read, not locked */
 #define SMALL_US (100 * CLOCK_MS_US)  /* between claims for little room */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
@@ -111,8 +113,10 @@ claim_reply(void *arg, const struct db_reply *reply)
 			c->due_wanted = true;
 		if (c->source == FROM_COMMANDS && got > 0)
 			c->commands_wanted = true;
-		if (c->source == FROM_OWNED && got == c->asked)
-			c->reconcile_wanted = true;
+		if (c->source == FROM_OWNED) {
+			c->listed = got < c->asked;
+			c->reconcile_wanted = !c->listed;
+		}
 	} else if (reply->outcome == DB_ERROR) {
 		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 			flusher_exit(f, EXIT_FENCED, reply->message);
@@ -396,7 +400,8 @@ claim_step(struct claim *c)
 
 	if (c->stopped && !c->busy)
 		flusher_drain_step(c->flusher); /* it waits for us */
-	if (c->busy || !c->registered || !db_ready(c->db) || c->stopped)
+	if (c->busy || !c->registered || !db_ready(c->db) || c->stopped ||
+	    !adopt_open(c->flusher->adopt))
 		return;
 	errand = errand_due(&c->errands, now);
 	if (errand != NULL) {
@@ -415,8 +420,12 @@ claim_step(struct claim *c)
 	if (c->reconcile_wanted) {
 		c->reconcile_wanted = false;
 		c->reconcile_us = now + RECONCILE_US;
-		claim_send(c, FROM_OWNED, CLAIM_MAX);
+		claim_send(c, FROM_OWNED, OWNED_MAX);
 		return;
+	}
+	if (c->recovering && c->listed) {
+		c->recovering = false;
+		adopt_settle(c->flusher);
 	}
 	if (c->commands_wanted) {
 		/* First those that nobody owns, then all of ours. */
@@ -478,6 +487,15 @@ claim_wake(struct flusher *f)
 	c->woken = true;
 	c->next_us = clock_mono_us();
 	claim_step(c);
+}
+
+void
+claim_owned(struct flusher *f)
+{
+	f->claim->reconcile_wanted = true;
+	f->claim->recovering = true;
+	f->claim->listed = false;
+	claim_step(f->claim);
 }
 
 void

@@ -29,6 +29,8 @@ void claim_open(struct claim *c);
 void claim_kick(struct flusher *f);
 /* Somebody told of new work: looks now. */
 void claim_wake(struct flusher *f);
+/* Instances are ours that are not here: reads them before anything else. */
+void claim_owned(struct flusher *f);
 /* Instances were put back into the queue: looks now, from its front. */
 void claim_wake_front(struct flusher *f);
 /* Somebody told of commands: looks now. */

@@ -54,6 +54,8 @@ struct claim {
 	bool commands_wanted;
 	bool due_wanted;
 	bool reconcile_wanted;
+	bool recovering; /* an earlier life's instances are being read */
+	bool listed;     /* all of them are here or are arrivals */
 	TAILQ_HEAD(arrivals, arrival) arrivals;
 	uint32_t arriving;
 	uint32_t reading;  /* of them, whose journals are on their way */

@@ -175,6 +175,7 @@ commit_done(struct commit *c, const PGresult *ended)
 	}
 	if (batch_ends(done) > 0)
 		release_ended(c, done, ended);
+	ack_settled(&f->ack, batch_frame(done));
 	batch_clear(done);
 	claim_kick(f);
 	flusher_turn_wanted(f);
@@ -215,6 +216,7 @@ row_refused(struct commit *c, const char *sqlstate, const char *message)
 	lease->batches -= has_row + batch_ends(c->flying);
 	for (uint32_t i = 0; i < batch_commands(c->flying); i++)
 		batch_add_command(f, batch_command(c->flying, i));
+	ack_settled(&f->ack, batch_frame(c->flying));
 	batch_clear(c->flying);
 	batch_discard(f, lease);
 	claim_block(f, lease, reason);
@@ -456,6 +458,7 @@ commit_run(struct flusher *f)
 	c->flying = c->filling;
 	c->filling = swap;
 	batch_seal(c->flying);
+	batch_set_frame(c->flying, f->ack.received);
 	commit_send(c);
 }
 

@@ -11,8 +11,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/uuid.h"
 #include "common/value.h"
+#include "flusher/adopt.h"
 #include "flusher/batch.h"
+#include "flusher/completion.h"
 #include "flusher/dispatch_parts.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
@@ -22,12 +25,15 @@
 #define WINDOW_TIME_US 20000U   /* of work that a worker may hold */
 #define ABANDON_US CLOCK_SECOND_US
 #define FRAME_SOFT_BYTES (256U << 10) /* then a new frame begins */
-#define ERROR_BYTES_MAX 128U
-#define CAUSE_BYTES_MAX (32U << 10)
 /* What one worker may hold; what is larger goes alone. */
 #define SLOT_BYTES_MAX ((uint64_t)4 << 20)
 
 #define FLIGHTS_A_BLOCK 1024U
+/* A token: which flight, and below it a count that begins anywhere, since
+ * workers may still hold tokens of an earlier flusher. */
+#define INDEX_BITS 20U
+#define INDEX_MASK ((UINT64_C(1) << INDEX_BITS) - 1)
+#define COUNT_MASK ((UINT64_C(1) << 41) - 1)
 
 /* ---- flights ---- */
 
@@ -37,7 +43,6 @@ flight_at(const struct dispatch *d, uint32_t index)
 	return &d->blocks[index / FLIGHTS_A_BLOCK][index % FLIGHTS_A_BLOCK];
 }
 
-/* A token's low half is the flight's index, its high half a count. */
 static struct flight *
 flight_take(struct dispatch *d)
 {
@@ -59,8 +64,10 @@ flight_take(struct dispatch *d)
 	index = d->first_free - 1;
 	flight = flight_at(d, index);
 	d->first_free = flight->next_free;
-	d->tokens++;
-	flight->token = d->tokens << 24 | index;
+	ASSERT(index <= INDEX_MASK);
+	d->tokens = (d->tokens + 1) & COUNT_MASK;
+	flight->token = d->tokens << INDEX_BITS | index;
+	flight->adopted = false;
 	d->flights++;
 	return flight;
 }
@@ -68,7 +75,7 @@ flight_take(struct dispatch *d)
 static struct flight *
 flight_find(const struct dispatch *d, uint64_t token)
 {
-	uint32_t index = (uint32_t)(token & 0xffffff);
+	uint32_t index = (uint32_t)(token & INDEX_MASK);
 	struct flight *flight;
 
 	if (index >= d->block_count * FLIGHTS_A_BLOCK)
@@ -88,12 +95,14 @@ flight_free(struct dispatch *d, struct flight *flight, uint64_t now_us)
 	slot->held--;
 	slot->bytes -= flight->bytes;
 	slot->slow -= !flight->quick;
+	if (flight->adopted)
+		adopt_flight_gone(d->flusher->adopt, flight);
 	if (flight->lease != NULL)
 		LIST_REMOVE(flight, lease_entry);
 	flight->lease = NULL;
 	flight->slot = NULL;
 	flight->next_free = d->first_free;
-	d->first_free = (uint32_t)(flight->token & 0xffffff) + 1;
+	d->first_free = (uint32_t)(flight->token & INDEX_MASK) + 1;
 	d->flights--;
 }
 
@@ -500,6 +509,8 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
 			return;
 		}
 	}
+	if (adopt_ready(f, lease, activation, view.attempt))
+		return;
 	ready = (struct ready){ lease, activation, view.attempt };
 	route_push(&f->dispatch->routes,
 	           route_find(&f->dispatch->routes, view.action), &ready);
@@ -544,82 +555,64 @@ dispatch_forget(struct flusher *f, struct lease *lease)
 
 /* ---- completions ---- */
 
-/* A string, cut at a character's end when it is longer than bytes_max. */
-static int
-take_text(struct cursor *c, size_t bytes_max, struct slice *out)
-{
-	struct item item = cursor_next(c);
-
-	if (item.type != VALUE_STR)
-		return -EPROTO;
-	if (item.bytes.len > bytes_max) {
-		item.bytes.len = bytes_max;
-		while (item.bytes.len > 0 &&
-		       (item.bytes.data[item.bytes.len] & 0xc0) == 0x80)
-			item.bytes.len--;
-	}
-	*out = item.bytes;
-	return 0;
-}
-
 static int
 complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
              uint64_t now_us)
 {
 	struct dispatch *d = f->dispatch;
-	struct event event = { .at_us = flusher_now_us(f) };
+	struct completion done;
+	struct error err = { .message = "" };
 	struct flight *flight;
-	uint64_t token, failed, run_us;
-	uint32_t parts;
+	struct event event;
 
-	if (cursor_array(c, &parts) < 0 || cursor_uint(c, &token) < 0 ||
-	    cursor_uint(c, &failed) < 0 || cursor_uint(c, &run_us) < 0 ||
-	    failed > 1 || parts != (failed ? 5U : 4U))
+	if (completion_read(c, &done) < 0)
 		return -EPROTO;
-	if (failed) {
-		event.kind = EVENT_FAILED;
-		if (take_text(c, ERROR_BYTES_MAX, &event.error) < 0 ||
-		    take_text(c, CAUSE_BYTES_MAX, &event.cause) < 0)
-			return -EPROTO;
-	} else {
-		event.kind = EVENT_SUCCEEDED;
-		event.value = cursor_value(c);
-	}
-	flight = flight_find(d, token);
-	if (flight == NULL || flight->slot != slot) {
+	flight = flight_find(d, done.token);
+	if (flight == NULL)
+		flight = adopt_flight_of(f->adopt, &done);
+	if (flight == NULL) {
 		f->counters.completions_late++;
 		return 0;
 	}
-	route_ran(flight->route, run_us);
-	event.activation = flight->activation;
-	event.attempt = flight->attempt;
-	event.worker = slot->no;
-	event.run_us = run_us;
+	/* Tokens are not guessed by accident. */
+	if (flight->slot != slot || flight->activation != done.activation ||
+	    flight->attempt != done.attempt ||
+	    (flight->lease != NULL &&
+	     !uuid_equal(&flight->lease->id, &done.instance)))
+		return -EPROTO;
+	f->counters.completions++;
 	if (flight->lease == NULL) {
-		f->counters.completions_late++;
-	} else {
-		struct error err = { .message = "" };
+		bool unasked = flight->adopted && !adopt_settled(f->adopt);
 
-		if (!failed && event.value.len > 1 &&
-		    value_check(event.value, VALUE_DEPTH_MAX, &err) < 0) {
-			event.kind = EVENT_FAILED;
-			event.value = SLICE_NONE;
-			event.error = SLICE_LITERAL("Rappel.ResultInvalid");
-			event.cause = slice_of(err.message);
-		} else if (event.value.len > f->config.value_bytes_max) {
-			event.kind = EVENT_FAILED;
-			event.value = SLICE_NONE;
-			event.error =
-			    SLICE_LITERAL("States.DataLimitExceeded");
-			event.cause =
-			    SLICE_LITERAL("the result is larger than "
-			                  "value_bytes_max");
-		}
-		batch_apply(f, flight->lease, &event);
+		flight_free(d, flight, now_us);
+		if (unasked)
+			adopt_completion(f, slot->no, &done);
+		else
+			f->counters.completions_late++;
+		return 0;
 	}
+	route_ran(flight->route, done.run_us);
+	completion_event(&done, f->config.value_bytes_max, &err, &event);
+	event.at_us = flusher_now_us(f);
+	event.worker = slot->no;
+	batch_apply(f, flight->lease, &event);
 	histogram_add(&f->counters.action_us_of, now_us - flight->sent_us);
 	flight_free(d, flight, now_us);
-	f->counters.completions++;
+	return 0;
+}
+
+/* Those of an earlier flusher: whoever ran them may be gone. */
+static int
+complete_kept(struct flusher *f, uint16_t worker, struct cursor *c,
+              uint32_t count)
+{
+	struct completion done;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (completion_read(c, &done) < 0)
+			return -EPROTO;
+		adopt_completion(f, worker, &done);
+	}
 	return 0;
 }
 
@@ -630,11 +623,14 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	struct cursor c = cursor_of(frame->payload);
 	struct slot *slot;
 	uint64_t now = clock_mono_us();
+	bool kept = adopt_expects(f->adopt);
 	uint32_t count;
 	int r;
 
 	if (frame->slot >= SLOTS_MAX || cursor_array(&c, &count) < 0)
 		return -EPROTO;
+	if (kept)
+		return complete_kept(f, frame->slot, &c, count);
 	slot = &d->slots[frame->slot];
 	if (slot->phase == SLOT_EMPTY || slot->spawn != frame->spawn)
 		return 0;
@@ -650,14 +646,56 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	return 0;
 }
 
+/* ---- an earlier flusher's flights ---- */
+
+void
+dispatch_take_on(struct flusher *f, struct flight *flight,
+                 struct lease *lease, uint32_t activation, uint32_t attempt)
+{
+	struct action_view view;
+
+	ASSERT(flight->adopted && flight->lease == NULL);
+	if (!instance_action(lease->engine, activation, &view))
+		return;
+	flight->lease = lease;
+	LIST_INSERT_HEAD(&lease->flights, flight, lease_entry);
+	flight->activation = activation;
+	flight->attempt = attempt;
+	flight->route = route_find(&f->dispatch->routes, view.action);
+	flight->timeout_us = view.timeout_us;
+	if (slot_deadline(flight->slot) != 0)
+		deadline_arm(f->dispatch, slot_deadline(flight->slot));
+}
+
+void
+dispatch_unwanted(struct flusher *f)
+{
+	struct dispatch *d = f->dispatch;
+	uint64_t kill_us = clock_mono_us() + ABANDON_US;
+
+	for (uint32_t i = 0; i < d->slots_used; i++) {
+		struct flight *flight;
+
+		TAILQ_FOREACH (flight, &d->slots[i].flights, slot_entry)
+			if (flight->adopted && flight->lease == NULL) {
+				flight->kill_us = kill_us;
+				deadline_arm(d, kill_us);
+			}
+	}
+}
+
 /* ---- life ---- */
 
 struct dispatch *
 dispatch_create(struct flusher *f)
 {
 	struct dispatch *d = mem_zalloc(sizeof(*d));
+	struct uuid random;
 
 	d->flusher = f;
+	uuid_random(&random);
+	memcpy(&d->tokens, random.bytes, sizeof(d->tokens));
+	d->tokens &= COUNT_MASK;
 	d->slots = mem_calloc(SLOTS_MAX, sizeof(struct slot));
 	for (uint32_t i = 0; i < SLOTS_MAX; i++) {
 		d->slots[i].no = (uint16_t)i;

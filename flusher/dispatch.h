@@ -21,6 +21,7 @@
 #include "common/frame.h"
 
 struct dispatch;
+struct flight;
 struct flusher;
 struct lease;
 
@@ -36,6 +37,13 @@ void dispatch_abandon(struct flusher *f, struct lease *lease,
                       uint32_t activation);
 /* Everything of that lease. */
 void dispatch_forget(struct flusher *f, struct lease *lease);
+
+/* An adopted flight (adopt.h) is that attempt's. */
+void dispatch_take_on(struct flusher *f, struct flight *flight,
+                      struct lease *lease, uint32_t activation,
+                      uint32_t attempt);
+/* Flights that were adopted and that nobody asked for are abandoned. */
+void dispatch_unwanted(struct flusher *f);
 
 /* Frames of the supervisor. -EPROTO: the payload is no such thing. */
 int dispatch_hello(struct flusher *f, const struct frame *frame);

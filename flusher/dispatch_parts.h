@@ -49,6 +49,7 @@ struct flight {
 	uint32_t attempt;
 	uint32_t next_free;
 	bool quick;
+	bool adopted;        /* an earlier flusher's; has no lease at first */
 };
 
 struct dispatch {
@@ -60,7 +61,7 @@ struct dispatch {
 	struct flight **blocks; /* of FLIGHTS_A_BLOCK each, never moved */
 	uint32_t block_count;
 	uint32_t first_free; /* index + 1; 0: none */
-	uint64_t tokens;     /* given out */
+	uint64_t tokens;     /* the last one; the first is random */
 	uint32_t flights;
 	struct event *deadline_event;
 	uint64_t deadline_armed_us; /* 0: not armed */

@@ -21,8 +21,10 @@
 #include "common/config.h"
 #include "common/link.h"
 #include "common/uuid.h"
+#include "flusher/ack.h"
 #include "flusher/histogram.h"
 
+struct adopt;
 struct batch;
 struct claim;
 struct commit;
@@ -48,6 +50,7 @@ enum flusher_phase {
 struct counters {
 	uint64_t completions;
 	uint64_t completions_late;
+	uint64_t adopted; /* of an earlier flusher: completions and flights */
 	uint64_t dispatched;
 	uint64_t recalled; /* given to another worker */
 	uint64_t workers_lost;
@@ -84,6 +87,8 @@ struct flusher {
 	struct versions *versions;
 	struct timers *timers;
 	struct dispatch *dispatch;
+	struct ack ack;
+	struct adopt *adopt;
 	struct commit *commit;
 	struct claim *claim;
 	struct keeper *keeper;

@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/value.h"
+#include "flusher/adopt.h"
 #include "flusher/batch.h"
 #include "flusher/claim.h"
 #include "flusher/commit.h"
@@ -113,6 +114,7 @@ turn_cb(evutil_socket_t fd, short what, void *arg)
 	commit_run(f);
 	if (f->link == NULL)
 		return;
+	ack_run(f);
 	/* A full batch means that the database is behind or away: what runs may
 	 * still end, so memory is bounded by what the workers hold; reading
 	 * goes on, since a DRAIN may come. */
@@ -167,6 +169,7 @@ static void
 left(struct flusher *f)
 {
 	status_send(f);
+	ack_run(f);
 	if (f->link != NULL)
 		link_flush(f->link);
 	event_base_loopbreak(f->base);
@@ -263,6 +266,23 @@ worker_refused(struct flusher *f, const struct frame *frame)
 	link_send(f->link);
 }
 
+static void
+kept(struct flusher *f, struct slice payload)
+{
+	static const char *const keys[] = { "frames", "workers" };
+	uint32_t counts[2] = { 0, 0 };
+	struct slice value;
+
+	for (int i = 0; i < 2; i++)
+		if (value_get(payload, slice_of(keys[i]), &value) &&
+		    value_type(value) == VALUE_INT &&
+		    value_item(value).i > 0 &&
+		    value_item(value).i <= UINT32_MAX)
+			counts[i] = (uint32_t)value_item(value).i;
+	adopt_expect(f->adopt, counts[0], counts[1]);
+	claim_kick(f);
+}
+
 static int
 frame_cb(void *arg, const struct frame *frame)
 {
@@ -279,6 +299,11 @@ frame_cb(void *arg, const struct frame *frame)
 		if (frame->type != FRAME_COMPLETION &&
 		    frame->type != FRAME_HELLO)
 			return -EPROTO;
+		if (frame->type == FRAME_COMPLETION) {
+			ack_received(&f->ack);
+			(void)adopt_expects(f->adopt);
+			flusher_turn_wanted(f);
+		}
 		worker_refused(f, frame);
 		return 0;
 	}
@@ -286,11 +311,18 @@ frame_cb(void *arg, const struct frame *frame)
 	case FRAME_HELLO:
 		if (dispatch_hello(f, frame) < 0)
 			worker_refused(f, frame);
+		adopt_met(f->adopt);
+		claim_kick(f);
 		return 0;
 	case FRAME_COMPLETION:
+		ack_received(&f->ack);
 		if (dispatch_completion(f, frame) < 0)
 			worker_refused(f, frame);
+		flusher_turn_wanted(f);
 		flusher_drain_step(f);
+		return 0;
+	case FRAME_KEPT:
+		kept(f, frame->payload);
 		return 0;
 	case FRAME_GONE:
 		return dispatch_gone(f, frame);
@@ -307,6 +339,7 @@ frame_cb(void *arg, const struct frame *frame)
 	case FRAME_DISPATCH:
 	case FRAME_KILL:
 	case FRAME_STATUS:
+	case FRAME_ACK:
 	case FRAME_REQUEST:
 	case FRAME_REPLY:
 		break;
@@ -434,6 +467,7 @@ main(int argc, char **argv)
 	f->versions = versions_create();
 	f->timers = timers_create(f, timer_due);
 	f->dispatch = dispatch_create(f);
+	f->adopt = adopt_create();
 	f->commit = commit_create(f);
 	f->claim = claim_create(f);
 	hello_send(f);
@@ -447,6 +481,7 @@ main(int argc, char **argv)
 	timers_destroy(&f->timers);
 	leases_destroy(&f->leases);
 	dispatch_destroy(&f->dispatch);
+	adopt_destroy(&f->adopt);
 	versions_destroy(&f->versions);
 	link_destroy(&f->link);
 	event_free(turn_event);

@@ -14,6 +14,7 @@
 #include "common/conninfo.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "flusher/adopt.h"
 #include "flusher/claim.h"
 #include "flusher/db.h"
 #include "flusher/flusher.h"
@@ -36,6 +37,7 @@ struct other {
 	uint64_t since_us; /* unbroken contact since it last changed */
 	bool seen;
 	bool dead; /* a takeover is wanted */
+	bool before_us; /* in our own place: it is dead for sure */
 	bool end_backends; /* they hold its row: end them first */
 };
 
@@ -185,6 +187,18 @@ others_forget(struct keeper *k, bool all)
 	}
 }
 
+/* Nobody who was here before us is left: what it held is ours by now. */
+static void
+predecessors_gone(struct keeper *k)
+{
+	struct other *o;
+
+	SLIST_FOREACH (o, &k->others, entry)
+		if (o->before_us && o->seen)
+			return;
+	adopt_leased(k->flusher);
+}
+
 static void
 look_reply(void *arg, const struct db_reply *reply)
 {
@@ -212,10 +226,12 @@ look_reply(void *arg, const struct db_reply *reply)
 			o->since_us = now;
 		}
 		/* One that was held up may be back by now. */
-		o->dead = db_bool(r, i, 2) ||
+		o->before_us = db_bool(r, i, 2);
+		o->dead = o->before_us ||
 		    now - o->since_us >= k->flusher->config.lease_us;
 	}
 	others_forget(k, false);
+	predecessors_gone(k);
 	keeper_step(k);
 }
 
@@ -255,6 +271,7 @@ takeover_reply(void *arg, const struct db_reply *reply)
 		o->dead = false;
 		o->seen = false;
 		others_forget(k, false);
+		predecessors_gone(k);
 		claim_wake_front(k->flusher);
 	} else if (reply->outcome == DB_ERROR) {
 		log_info("takeover waits incarnation=%s sqlstate=%s", text,
@@ -308,7 +325,12 @@ takeover_send(struct keeper *k, struct other *o)
 	params_uuid(p, &o->incarnation);
 	params_send(p, call, &sql_pool_row_lock);
 	params_send(p, call, &sql_pool_delete);
-	params_send(p, call, &sql_instances_requeue);
+	if (o->before_us) {
+		params_uuid(p, &k->flusher->incarnation);
+		params_send(p, call, &sql_instances_inherit);
+	} else {
+		params_send(p, call, &sql_instances_requeue);
+	}
 	db_call_plain(call, &sql_wake);
 	db_call_plain(call, &db_commit_statement);
 	db_call_send(call);

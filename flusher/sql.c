@@ -265,6 +265,15 @@ STATEMENT(instances_requeue,
           "owner = NULL FROM l WHERE i.id = l.id",
           1, PG_UUID);
 
+/* From an earlier life of this very pool: nobody else comes in between. */
+STATEMENT(instances_inherit,
+          "WITH l AS MATERIALIZED (SELECT i.id FROM "
+          "rappel.workflow_instances i WHERE i.owner = $1 "
+          "FOR UPDATE SKIP LOCKED) "
+          "UPDATE rappel.workflow_instances i SET owner = $2 "
+          "FROM l WHERE i.id = l.id",
+          2, PG_UUID, PG_UUID);
+
 /* What a takeover had to skip because somebody held its row. */
 STATEMENT_PLAIN(orphans_requeue,
                 "WITH l AS MATERIALIZED (SELECT i.id FROM "
@@ -312,7 +321,8 @@ const struct db_statement *const sql_keeper_statements[] = {
 	&sql_check, &sql_fence, &sql_backend_add, &sql_pool_add,
 	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
 	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
-	&sql_instances_requeue, &sql_orphans_requeue, &sql_backends_end,
+	&sql_instances_requeue, &sql_instances_inherit,
+	&sql_orphans_requeue, &sql_backends_end,
 	&sql_backends_count, &sql_partitions, &sql_listen_work,
 	&sql_listen_command, &sql_wake, NULL
 };

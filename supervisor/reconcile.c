@@ -84,18 +84,12 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 	supervisor_changed(c->supervisor);
 }
 
-/* All workers that the dead flusher knew: nobody takes their results. */
+/* The workers go on: their completions are kept for the next flusher. */
 static void
 flusher_orphans(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->config.workers; i++) {
-		struct child *w = &s->workers[i];
-
-		if (w->announced) {
-			w->announced = false;
-			child_kill(w, true, "its flusher died");
-		}
-	}
+	for (uint32_t i = 0; i < s->config.workers; i++)
+		s->workers[i].announced = false;
 }
 
 static void
@@ -444,6 +438,7 @@ supervisor_stop(struct supervisor *s, uint64_t grace_us, bool leave)
 		return;
 	}
 	s->stop.wanted = true;
+	spool_prepare(&s->spool);
 	s->stop.exit = leave;
 	s->stop.deadline_us = now + grace_us;
 	if (leave)

@@ -30,11 +30,17 @@ static void
 route_announce(struct child *worker)
 {
 	struct supervisor *s = worker->supervisor;
+	uint32_t before;
 
 	if (s->flusher.phase != CHILD_READY || worker->announced)
 		return;
 	worker->announced = true;
-	route_to_flusher(s, FRAME_HELLO, worker, 0, buf_slice(&worker->hello));
+	/* What earlier flushers had it run: this one counts from here. */
+	before = worker->dispatched < UINT32_MAX ? (uint32_t)worker->dispatched
+	                                         : UINT32_MAX;
+	worker->dispatched = 0;
+	route_to_flusher(s, FRAME_HELLO, worker, before,
+	                 buf_slice(&worker->hello));
 }
 
 void
@@ -106,6 +112,24 @@ route_worker_hello(struct child *c, const struct frame *f)
 	return 0;
 }
 
+/* Kept until it is acknowledged; a flusher that is not there yet gets it
+ * with the rest (route_kept). */
+static void
+route_completion(const struct child *c, const struct frame *f)
+{
+	struct supervisor *s = c->supervisor;
+	struct slice encoded = keep_add(&s->keep, FRAME_COMPLETION, c->slot,
+	                                c->spawn, f->count, f->payload);
+
+	if (s->flusher.phase != CHILD_READY &&
+	    s->flusher.phase != CHILD_DRAINING)
+		return;
+	if (s->flusher.link == NULL)
+		return;
+	buf_add(link_out(s->flusher.link), encoded.data, encoded.len);
+	link_send(s->flusher.link);
+}
+
 static int
 route_worker_frame_cb(void *arg, const struct frame *f)
 {
@@ -120,14 +144,50 @@ route_worker_frame_cb(void *arg, const struct frame *f)
 		return route_broken(c, frame_type_name(f->type));
 	if (c->phase == CHILD_STARTING)
 		return route_broken(c, "COMPLETION before HELLO");
-	/* Not announced: its flusher is dead, and with it the tokens. */
-	if (c->announced)
-		route_to_flusher(c->supervisor, FRAME_COMPLETION, c, f->count,
-		                 f->payload);
+	route_completion(c, f);
 	return 0;
 }
 
 /* ---- from the flusher ---- */
+
+/* What its predecessor did not finish, to a new flusher, before it hears of
+ * any worker. */
+static void
+route_kept(struct supervisor *s)
+{
+	struct slice all = keep_all(&s->keep);
+	struct buf payload = BUF_EMPTY;
+	uint32_t workers = 0;
+
+	for (uint32_t i = 0; i < s->config.workers; i++)
+		workers += s->workers[i].phase == CHILD_READY;
+	value_pack_map(&payload, 2);
+	value_pack_text(&payload, "frames");
+	value_pack_uint(&payload, s->keep.frames);
+	value_pack_text(&payload, "workers");
+	value_pack_uint(&payload, workers);
+	frame_add(link_out(s->flusher.link), FRAME_KEPT, 0, 0, 0,
+	          buf_slice(&payload));
+	buf_add(link_out(s->flusher.link), all.data, all.len);
+	link_send(s->flusher.link);
+	buf_fini(&payload);
+	if (s->keep.frames > 0)
+		log_info("flusher gets what was kept frames=%u bytes=%zu",
+		         s->keep.frames, all.len);
+}
+
+static int
+route_ack(struct child *c, const struct frame *f)
+{
+	struct supervisor *s = c->supervisor;
+	uint32_t spooled = s->keep.spooled;
+
+	if (keep_ack(&s->keep, f->count) < 0)
+		return route_broken(c, "ACK of what it was not sent");
+	if (spooled > 0 && s->keep.spooled == 0)
+		spool_settled(&s->spool);
+	return 0;
+}
 
 static int
 route_flusher_hello(struct child *c)
@@ -138,6 +198,7 @@ route_flusher_hello(struct child *c)
 		child_set_phase(c, CHILD_READY, clock_mono_us());
 		log_info("flusher ready spawn=%u pid=%d", c->spawn,
 		         (int)c->pid);
+		route_kept(s);
 		for (uint32_t i = 0; i < s->config.workers; i++) {
 			if (s->workers[i].phase == CHILD_READY)
 				route_announce(&s->workers[i]);
@@ -196,6 +257,10 @@ route_status(struct supervisor *s, const struct frame *f)
 	if (f->count > HEALTH_DRAINING || health == s->health)
 		return;
 	s->health = health;
+	if (health == HEALTH_DATABASE_AWAY)
+		spool_prepare(&s->spool);
+	else if (health == HEALTH_WORKING && !s->stop.wanted)
+		spool_unprepare(&s->spool);
 	if (health == HEALTH_WORKING) {
 		s->flusher.worked = true;
 		s->ever_worked = true;
@@ -227,11 +292,14 @@ route_flusher_frame_cb(void *arg, const struct frame *f)
 	case FRAME_STATUS:
 		route_status(s, f);
 		return 0;
+	case FRAME_ACK:
+		return route_ack(c, f);
 	case FRAME_HELLO:
 	case FRAME_COMPLETION:
 	case FRAME_UNDELIVERABLE:
 	case FRAME_GONE:
 	case FRAME_DRAIN:
+	case FRAME_KEPT:
 	case FRAME_REQUEST:
 	case FRAME_REPLY:
 		break;
@@ -248,12 +316,14 @@ route_gone_cb(void *arg, int reason, const struct error *err)
 	char text[512] = "";
 
 	CHECK_OBJ(c, CHILD_MAGIC);
-	link_destroy(&c->link);
+	/* Before it sees that its socket is closed, and leaves by itself. */
 	if (reason == -EPROTO) {
 		if (err != NULL)
 			error_text(err, text, sizeof(text));
 		child_kill(c, false, "broke the protocol: %s", text);
-	} else if (c->pid != 0 && c->kill_after_us == 0) {
+	}
+	link_destroy(&c->link);
+	if (reason != -EPROTO && c->pid != 0 && c->kill_after_us == 0) {
 		/* Closing it is the last but one thing that an exit does. The
 		 * flusher may have something to tidy up. */
 		c->kill_after_us =
@@ -356,7 +426,8 @@ route_pressure(struct supervisor *s)
 		}
 	}
 	unsent = s->flusher.link != NULL ? link_unsent(s->flusher.link) : 0;
-	pause_workers = route_over(unsent, ROUTE_FLUSHER_MAX, workers_paused);
+	pause_workers = route_over(unsent, ROUTE_FLUSHER_MAX, workers_paused) ||
+	    route_over(keep_bytes(&s->keep), KEEP_BYTES_MAX, workers_paused);
 	pause_flusher =
 	    route_over(total, ROUTE_WORKERS_MAX, s->flusher.paused);
 	if (pause_workers || workers_paused) {

@@ -4,8 +4,11 @@
  * Runs in the supervisor. What a peer claims about itself is checked against
  * the child that the socket belongs to; payloads pass as bytes.
  *
- * Back-pressure: while more than ROUTE_FLUSHER_MAX bytes wait for the flusher
- * no worker is read; while more than ROUTE_WORKERS_MAX wait for the workers
+ * A completion is kept (keep.h) until the flusher acknowledges it, and a new
+ * flusher gets what is kept before it hears of any worker.
+ *
+ * Back-pressure: while more than ROUTE_FLUSHER_MAX bytes wait for the flusher,
+ * or more than KEEP_BYTES_MAX for its ACK, no worker is read; while more than ROUTE_WORKERS_MAX wait for the workers
  * together the flusher is not read. It is the sum that counts: one worker
  * that is busy for an hour and does not read must not keep the flusher's
  * other frames, KILL among them, from being read. When the sum does not

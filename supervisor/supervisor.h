@@ -19,10 +19,12 @@
 #include "common/buf.h"
 #include "common/config.h"
 #include "supervisor/child.h"
+#include "supervisor/keep.h"
 #include "supervisor/lock.h"
 #include "supervisor/notify.h"
 #include "supervisor/programs.h"
 #include "supervisor/spawn.h"
+#include "supervisor/spool.h"
 
 #define SUPERVISOR_MAGIC 0x53555056U
 
@@ -74,6 +76,9 @@ struct supervisor {
 	struct child helper;
 	struct strings worker_env;  /* without slot and spawn */
 	struct strings flusher_env;
+
+	struct keep keep;   /* completions without an ACK */
+	struct spool spool; /* for what is left of them at the end */
 
 	/* What the flusher last said of itself. */
 	enum health health;

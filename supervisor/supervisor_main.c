@@ -303,6 +303,8 @@ open_pool(struct supervisor *s, struct error *err)
 		error_set(err, "%s: %s", s->config.dir, strerror(errno));
 		return EXIT_CONFIG;
 	}
+	spool_init(&s->spool, s->lock.dir_fd);
+	spool_read(&s->spool, &s->keep);
 	rc = control_start(s, &s->control, err);
 	if (rc == 0 && s->dev_wanted)
 		rc = dev_open(s, s->config.database, &s->dev, err);
@@ -400,6 +402,8 @@ close_pool(struct supervisor *s)
 	strings_fini(&s->worker_env);
 	strings_fini(&s->flusher_env);
 	buf_fini(&s->status);
+	spool_fini(&s->spool);
+	keep_fini(&s->keep);
 	lock_release(&s->lock);
 	notify_fini(&s->notify);
 	programs_fini(&s->programs);
@@ -421,6 +425,7 @@ main(int argc, char **argv)
 	open_standard_descriptors();
 	s->magic = SUPERVISOR_MAGIC;
 	s->lock.dir_fd = s->lock.lock_fd = -1;
+	spool_init(&s->spool, -1);
 	log_init("supervisor", LOG_LEVEL_INFO);
 	parse_options(argc, argv, &flags, &s->dev_wanted, &test);
 	s->config_file = flags.file;
@@ -458,6 +463,8 @@ main(int argc, char **argv)
 		if (s->changed)
 			reconcile(s);
 	}
+	if (!spool_write(&s->spool, &s->keep) && s->exit_code == 0)
+		s->exit_code = 1;
 	log_info("rappeld stopped code=%d", s->exit_code);
 out:
 	code = s->exit_code;

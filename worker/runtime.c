@@ -146,8 +146,11 @@ completion_add(const struct task *t, const struct outcome *o, uint64_t run_us,
 		buf_add(b, array32, sizeof(array32));
 		rt.oldest_us = now_us;
 	}
-	value_pack_array(b, o->failed ? 5 : 4);
+	value_pack_array(b, o->failed ? 8 : 7);
 	value_pack_uint(b, t->token);
+	value_pack_bin(b, t->instance.data, t->instance.len);
+	value_pack_uint(b, t->activation);
+	value_pack_uint(b, t->attempt);
 	value_pack_uint(b, o->failed);
 	value_pack_uint(b, run_us);
 	if (o->failed) {

@@ -4,7 +4,8 @@
 rappeld starts it as its flusher. It connects to the test's socket
 (RAPPEL_TEST_SOCKET), says HELLO to the supervisor and passes frame bodies on
 in both directions. A body of the test's that is no frame but ["exit", code]
-ends it; ["hang"] makes it deaf.
+ends it; ["hang"] makes it deaf. It acknowledges every COMPLETION itself and
+keeps KEPT to itself, unless RAPPEL_TEST_RAW is set.
 """
 
 import msgpack
@@ -15,7 +16,7 @@ import struct
 import sys
 import time
 
-HELLO = 1
+HELLO, COMPLETION, ACK, KEPT = 1, 11, 17, 18
 
 
 def frames(data):
@@ -43,6 +44,8 @@ def main():
     if not os.environ.get("RAPPEL_TEST_NO_HELLO"):
         supervisor.sendall(framed(msgpack.packb(
             [HELLO, 0, 0, 0, {"protocol": 1, "pid": os.getpid()}])))
+    raw = os.environ.get("RAPPEL_TEST_RAW")
+    ack = framed(msgpack.packb([ACK, 0, 0, 1, None]))
     data = {supervisor: bytearray(), test: bytearray()}
     while True:
         for sock in select.select([supervisor, test], [], [])[0]:
@@ -52,7 +55,11 @@ def main():
             data[sock] += part
             for body in frames(data[sock]):
                 if sock is supervisor:
-                    test.sendall(framed(body))
+                    kind = body[1]
+                    if not raw and kind == COMPLETION:
+                        supervisor.sendall(ack)
+                    if raw or kind != KEPT:
+                        test.sendall(framed(body))
                     continue
                 message = msgpack.unpackb(body, raw=True)
                 if message[0] == b"exit":

@@ -24,7 +24,13 @@ from pool import wait_for
 
 HELLO, DISPATCH, COMPLETION = 1, 10, 11
 UNDELIVERABLE, GONE, KILL, DRAIN, STATUS = 12, 13, 14, 15, 16
+ACK, KEPT = 17, 18
 WORKING = 1
+
+
+def answer(item):
+    """The COMPLETION item of one that gives its input back."""
+    return [*item[:4], 0, 3, item[-1]]
 
 
 class Flusher:
@@ -44,6 +50,10 @@ class Flusher:
         self.status = {}
         self.health = 0
         self.counts = {}   # of items, by slot
+        self.kept = []     # frames of an earlier flusher: slot, spawn,
+                           # count, payload
+        self.left = 0      # workers of an earlier one: say hello() for each
+        self.acked = 0     # frames
         self.holding = True
         self.writing = threading.Lock()
         self.reader = None
@@ -146,7 +156,14 @@ class Flusher:
         elif kind == DISPATCH:
             self.counts[slot] = self.counts.get(slot, 0) + count
             self._dispatched(slot, spawn, payload)
-        elif kind != HELLO:
+        elif kind == HELLO:
+            self.send(KEPT, 0, 0, 0, {"frames": len(self.kept),
+                                      "workers": self.left})
+            for frame in self.kept:
+                self.send(COMPLETION, *frame)
+        elif kind == ACK:
+            self.acked += count
+        else:
             self.frames.append((kind, slot, spawn, payload))
 
     def _dispatched(self, slot, spawn, items):
@@ -156,7 +173,7 @@ class Flusher:
             if item[4] == "hold" and self.holding:
                 self.held.append((slot, spawn, item))
             else:
-                answers.append([item[0], 0, 3, item[6]])
+                answers.append(answer(item))
         if answers:
             self.send(COMPLETION, slot, spawn, len(answers), answers)
 
@@ -165,7 +182,7 @@ class Flusher:
         self.holding = False
         held, self.held = self.held, []
         for slot, spawn, item in held:
-            self.send(COMPLETION, slot, spawn, 1, [[item[0], 0, 3, item[6]]])
+            self.send(COMPLETION, slot, spawn, 1, [answer(item)])
 
     def wait_held(self, count):
         wait_for(f"{count} are held", lambda: len(self.held) >= count or

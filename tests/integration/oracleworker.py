@@ -70,7 +70,7 @@ class Worker:
             time.sleep(0.02)
 
     def run(self, item):
-        token, action, value = item[0], item[4], item[6]
+        action, value = item[4], item[-1]
         begun = time.monotonic_ns()
         self.note("START", item)
         try:
@@ -80,10 +80,10 @@ class Worker:
                 self.hang()
             elif action == "fails":
                 action_fails(value)
-            answer = [token, 0, 0, value]
+            answer = [*item[:4], 0, 0, value]
         except Exception as why:  # an action may fail as it likes
-            answer = [token, 1, 0, type(why).__name__, str(why)]
-        answer[2] = (time.monotonic_ns() - begun) // 1000
+            answer = [*item[:4], 1, 0, type(why).__name__, str(why)]
+        answer[5] = (time.monotonic_ns() - begun) // 1000
         self.send(COMPLETION, 1, [answer])
         self.note("SENT", item)
 

@@ -29,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("RAPPEL_BUILD", "build"))
 
 (HELLO, DISPATCH, COMPLETION, UNDELIVERABLE, GONE, KILL, DRAIN, STATUS,
- REQUEST, REPLY) = (1, 10, 11, 12, 13, 14, 15, 16, 30, 31)
+ ACK, KEPT, REQUEST, REPLY) = (1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31)
 STARTING, WORKING, AWAY, DRAINING = 0, 1, 2, 3
 INSTANCE = bytes(range(16))
 
@@ -221,7 +221,8 @@ class Case(unittest.TestCase):
         self.assertEqual(frame[:4], [COMPLETION, hello[1], hello[2], 1])
         item = frame[4][0]
         self.assertEqual(item[0], 99)
-        return item[3:] if item[1] == 0 else tuple(item[3:])
+        self.assertEqual(item[1:4], [INSTANCE, 7, 1])
+        return item[6:] if item[4] == 0 else tuple(item[6:])
 
     # ---- the control socket ----
 

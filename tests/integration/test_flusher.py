@@ -383,9 +383,9 @@ class FlusherTest(unittest.TestCase):
                                " IN ACCESS EXCLUSIVE MODE")
         flusher.holding = False
         for slot, spawn, item in flusher.held:
-            if item[6] == 2:
+            if item[-1] == 2:
                 flusher.send(fakesupervisor.COMPLETION, slot, spawn, 1,
-                             [[item[0], 0, 3, 2]])
+                             [fakesupervisor.answer(item)])
         time.sleep(0.3)
         flusher.close()
         time.sleep(0.9)

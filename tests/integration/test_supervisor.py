@@ -10,8 +10,8 @@ import sys
 import time
 import unittest
 
-from supervised import (AWAY, COMPLETION, DISPATCH, DRAIN, GONE, HELLO, KILL,
-                        REQUEST, STATUS, UNDELIVERABLE, WORKING, Case, alive,
+from supervised import (AWAY, COMPLETION, DISPATCH, DRAIN, GONE, HELLO,
+                        INSTANCE, KILL, REQUEST, STATUS, UNDELIVERABLE, WORKING, Case, alive,
                         wait_for)
 
 
@@ -38,10 +38,10 @@ class Life(Case):
             frame = peer.expect(COMPLETION, 1)
             self.assertEqual(frame[3], len(frame[4]))
             items += frame[4]
-        self.assertEqual([items[0][:2], items[0][3]], [[5, 0], {"a": [1, 2]}])
-        self.assertEqual([items[1][:2], items[1][3]], [[6, 0], None])
-        self.assertEqual([items[2][:2], items[2][3]],
-                         [[7, 1], "Rappel.UnknownAction"])
+        self.assertEqual([i[1:4] for i in items], [[INSTANCE, 7, 1]] * 3)
+        self.assertEqual([(i[0], i[4], i[6]) for i in items],
+                         [(5, 0, {"a": [1, 2]}), (6, 0, None),
+                          (7, 1, "Rappel.UnknownAction")])
         self.signal(signal.SIGTERM)
         drain = peer.expect(DRAIN)
         self.assertEqual(drain[4], {"grace_us": 30000000})
@@ -125,21 +125,23 @@ class Life(Case):
         # Being killed on request is no failure: no backoff.
         self.assertEqual(peer.expect(HELLO, 1, 0.5)[2], 2)
 
-    def test_a_flusher_that_dies_takes_the_workers_along(self):
+    def test_a_flusher_that_dies_leaves_the_workers_alone(self):
         peer, hello = self.pool()
         self.dispatch(peer, hello[0], (1, "sleep", {"seconds": 1000}))
         time.sleep(0.05)
         os.kill(self.process_of("flusher")["pid"], signal.SIGKILL)
         begun = time.monotonic()
-        peer, about = self.flusher()
+        peer, _ = self.flusher()
         again = self.hellos(peer)
         self.assertLess(time.monotonic() - begun, 1)
-        self.assertEqual([again[0][2], again[1][2]], [2, 2])
-        self.assertFalse(alive(hello[0][4]["pid"]))
+        # How many items an earlier flusher had it run stands in the header.
+        self.assertEqual([again[0][:4], again[1][:4]],
+                         [[HELLO, 0, 1, 1], [HELLO, 1, 1, 0]])
+        self.assertTrue(alive(hello[0][4]["pid"]))
         self.wait_phase("starting")
         peer.send([STATUS, 0, 0, WORKING, {}])
         self.wait_phase("running")
-        self.assertEqual(self.run_action(peer, again[0], "echo", 1), [1])
+        self.assertEqual(self.run_action(peer, again[1], "echo", 1), [1])
 
     def test_a_fenced_flusher_is_replaced_at_once(self):
         peer, _ = self.pool()

@@ -109,7 +109,7 @@ class Actions(Case):
         self.peer.send([DISPATCH, 0, 1, 1, [
             [99, INSTANCE, 7, 1, "command", 5000000,
              {"command": ["sh", "-c", "echo $RAPPEL_DEADLINE"]}]]])
-        deadline = self.peer.expect(COMPLETION)[4][0][3]
+        deadline = self.peer.expect(COMPLETION)[4][0][6]
         self.assertLess(abs(deadline - time.time() - 5), 2)
 
     def test_command_failures(self):
@@ -171,7 +171,7 @@ class Actions(Case):
             self.dispatch(self.peer, hello, *items[at:at + 500])
             while len(done) < at:
                 for item in self.peer.expect(COMPLETION)[4]:
-                    self.assertEqual(item[3], {"n": item[0]})
+                    self.assertEqual(item[6], {"n": item[0]})
                     done.add(item[0])
         while len(done) < len(items):
             done.update(i[0] for i in self.peer.expect(COMPLETION)[4])

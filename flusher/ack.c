@@ -1,0 +1,49 @@
+/*
+ * ack - see ack.h.
+ */
+#include "flusher/ack.h"
+
+#include "common/link.h"
+#include "flusher/adopt.h"
+#include "flusher/commit.h"
+#include "flusher/flusher.h"
+
+void
+ack_received(struct ack *a)
+{
+	a->received++;
+}
+
+void
+ack_settled(struct ack *a, uint64_t frame)
+{
+	if (frame > a->settled)
+		a->settled = frame;
+}
+
+void
+ack_run(struct flusher *f)
+{
+	struct ack *a = &f->ack;
+	uint64_t upto, more;
+	struct slice nothing = SLICE_LITERAL("\xc0");
+
+	if (f->link == NULL || a->sent == a->received)
+		return;
+	/* Nothing is on its way: the rest was judged as it came. */
+	if (commit_quiet(f->commit))
+		a->settled = a->received;
+	upto = a->settled;
+	/* What waits for its instance to be read. */
+	if (adopt_pending(f->adopt) != 0 && adopt_pending(f->adopt) <= upto)
+		upto = adopt_pending(f->adopt) - 1;
+	while (a->sent < upto) {
+		more = upto - a->sent;
+		if (more > UINT32_MAX)
+			more = UINT32_MAX;
+		frame_add(link_out(f->link), FRAME_ACK, 0, 0, (uint32_t)more,
+		          nothing);
+		a->sent += more;
+		link_send(f->link);
+	}
+}
