@@ -15,7 +15,12 @@ enum event_kind {
 	EVENT_FAILED = 2,    /* an attempt ended with an error */
 	EVENT_FIRED = 3,     /* a timer was due: a Wait, a workflow timeout */
 	EVENT_CANCEL = 4,    /* somebody wants the instance to end */
+	EVENT_LOST = 5,      /* an attempt's worker died running it: FAILED,
+	                      * and counted against a poison action */
 };
+
+/* So many workers may die of one action: then no Retry makes it another. */
+#define POISON_DEATHS 3U
 
 /* The workflow's own TimeoutSeconds is the timer with this id. */
 #define ACTIVATION_WORKFLOW 0U
@@ -30,7 +35,7 @@ struct event {
 	uint64_t run_us;     /* how long the attempt ran */
 	/* Checked msgpack, borrowed. SUCCEEDED: the result. */
 	struct slice value;
-	/* UTF-8 text, borrowed. FAILED: name and cause. CANCEL: cause. */
+	/* UTF-8 text, borrowed. FAILED, LOST: name and cause. CANCEL: cause. */
 	struct slice error;
 	struct slice cause;
 };

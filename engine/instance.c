@@ -166,6 +166,7 @@ branch_leave(struct instance *i, struct branch *b)
 	free(b->retries);
 	b->retries = NULL;
 	b->attempt = 0;
+	b->deaths = 0;
 	b->phase = BRANCH_ENTERING;
 }
 
@@ -227,6 +228,7 @@ failure_set(struct instance *i, struct slice name, struct slice cause)
 	failure_copy(&i->failure.name, name);
 	failure_copy(&i->failure.cause, cause);
 	i->failure.final = false;
+	i->failure.poison = false;
 }
 
 void
@@ -358,6 +360,14 @@ action_ended(struct instance *i, struct branch *b, const struct event *e)
 	if (e->kind == EVENT_SUCCEEDED)
 		return state_result(i, b, value_create(e->value));
 	failure_set(i, e->error, e->cause);
+	if (e->kind == EVENT_LOST && ++b->deaths >= POISON_DEATHS) {
+		failure_text(i, "Rappel.Poison", "");
+		buf_printf(&i->failure.cause,
+			   "%u workers died running it; the last: ",
+			   b->deaths);
+		buf_add(&i->failure.cause, e->cause.data, e->cause.len);
+		i->failure.poison = true;
+	}
 	return state_failed(i, b);
 }
 
@@ -384,6 +394,7 @@ event_fits(const struct branch *b, const struct event *e)
 	switch (e->kind) {
 	case EVENT_SUCCEEDED:
 	case EVENT_FAILED:
+	case EVENT_LOST:
 		return b->phase == BRANCH_ACTION && b->attempt == e->attempt;
 	case EVENT_FIRED:
 		return b->phase == BRANCH_TIMER || b->phase == BRANCH_DELAY;

@@ -56,6 +56,7 @@ struct branch {
 	uint32_t index;      /* in its spread */
 	uint32_t activation; /* wanted under this id; 0: not wanted */
 	uint32_t attempt;    /* of this stay in the state, from 1 */
+	uint32_t deaths;     /* of workers, in this stay */
 	uint32_t hops;       /* entries since the event number hops_event */
 	uint64_t hops_event;
 	const struct state *state;
@@ -107,6 +108,7 @@ struct failure {
 	struct buf name;
 	struct buf cause;
 	bool final; /* a bound of the engine: no Retry, no Catch */
+	bool poison; /* it kills workers: no Retry */
 };
 
 struct instance {

@@ -193,7 +193,7 @@ retried(struct instance *i, struct branch *b)
 {
 	uint64_t delay_us;
 
-	if (i->failure.final || !retry_next(i, b, &delay_us))
+	if (i->failure.final || i->failure.poison || !retry_next(i, b, &delay_us))
 		return false;
 	return b->phase == BRANCH_ACTION ? action_again(i, b, delay_us)
 					 : enter_again(i, b, delay_us);

@@ -105,7 +105,8 @@ journal_entry_add(struct buf *json, int64_t row_at_us, const struct event *e,
 		  const struct journal_place *place)
 {
 	struct entry entry = { json, 0 };
-	bool attempt = e->kind == EVENT_SUCCEEDED || e->kind == EVENT_FAILED;
+	bool attempt = e->kind == EVENT_SUCCEEDED || e->kind == EVENT_FAILED ||
+		       e->kind == EVENT_LOST;
 
 	buf_reserve(json, 128);
 	if (json->len > 0 && json->data[json->len - 1] != '[')
@@ -258,7 +259,7 @@ read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us, struct event *e)
 
 	*e = (struct event){ .at_us = row_at_us };
 	if (*left < COLUMN_ACTIVATION ||
-	    !read_uint(c, left, EVENT_CANCEL, &kind) || kind == 0)
+	    !read_uint(c, left, EVENT_LOST, &kind) || kind == 0)
 		return false;
 	e->kind = (enum event_kind)kind;
 	at = cursor_next(c);

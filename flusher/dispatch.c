@@ -156,10 +156,10 @@ slot_kill(struct flusher *f, struct slot *slot, const char *reason)
 }
 
 static void
-apply_failure(struct flusher *f, struct flight *flight, const char *error,
-              const char *cause, uint64_t run_us)
+apply_failure(struct flusher *f, struct flight *flight, enum event_kind kind,
+              const char *error, const char *cause, uint64_t run_us)
 {
-	struct event event = { .kind = EVENT_FAILED,
+	struct event event = { .kind = kind,
 		               .at_us = flusher_now_us(f),
 		               .activation = flight->activation,
 		               .attempt = flight->attempt,
@@ -182,7 +182,7 @@ slot_overdue(struct dispatch *d, struct slot *slot, uint64_t now_us)
 		log_info("action timed out action=%s slot=%u after_us=%llu",
 		         front->route->name, slot->no,
 		         (unsigned long long)front->timeout_us);
-		apply_failure(f, front, "States.Timeout",
+		apply_failure(f, front, EVENT_FAILED, "States.Timeout",
 		              "the action ran longer than its TimeoutSeconds",
 		              now_us - slot->front_us);
 	}
@@ -349,7 +349,8 @@ dispatch_gone(struct flusher *f, const struct frame *frame)
 		         "attempt=%u",
 		         flight->route->name, slot->no, flight->attempt);
 		if (flight->lease != NULL)
-			apply_failure(f, flight, "States.TaskFailed", cause,
+			apply_failure(f, flight, EVENT_LOST,
+			              "States.TaskFailed", cause,
 			              now - slot->front_us);
 		flight_free(d, flight, now);
 	}

@@ -57,6 +57,7 @@ status_pack(const struct flusher *f, struct buf *out)
 		{ "instances_parked", n->parked },
 		{ "completions", n->completions },
 		{ "completions_late", n->completions_late },
+		{ "actions_adopted", n->adopted },
 		{ "actions_dispatched", n->dispatched },
 		{ "actions_recalled", n->recalled },
 		{ "actions_timed_out", n->timeouts },

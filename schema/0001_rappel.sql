@@ -465,6 +465,7 @@ SELECT l.instance_id, l.seq + e.n::int - 1 AS seq,
 	CASE (e.e ->> 0)
 		WHEN '1' THEN 'succeeded'
 		WHEN '2' THEN 'failed'
+		WHEN '5' THEN 'failed' -- with its worker
 		WHEN '3' THEN 'fired'
 		WHEN '4' THEN 'cancelled'
 		ELSE e.e ->> 0
@@ -477,8 +478,9 @@ SELECT l.instance_id, l.seq + e.n::int - 1 AS seq,
 	l.at + (e.e ->> 1)::bigint * interval '1 microsecond' AS at,
 	(e.e ->> 7)::bigint * interval '1 microsecond' AS run,
 	CASE WHEN (e.e ->> 0) = '1' THEN e.e -> 8 END AS result,
-	CASE WHEN (e.e ->> 0) = '2' THEN rappel.text_of(e.e -> 8) END AS error,
-	CASE WHEN (e.e ->> 0) IN ('2', '4') THEN rappel.text_of(e.e -> 9) END
+	CASE WHEN (e.e ->> 0) IN ('2', '5') THEN rappel.text_of(e.e -> 8) END
+		AS error,
+	CASE WHEN (e.e ->> 0) IN ('2', '4', '5') THEN rappel.text_of(e.e -> 9) END
 		AS cause
 FROM rappel.action_log l
 JOIN rappel.workflow_instances i ON i.id = l.instance_id

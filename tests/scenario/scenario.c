@@ -10,6 +10,7 @@
  *   at SECONDS             since the start; for the events that follow
  *   succeeded ID ATTEMPT JSON
  *   failed ID ATTEMPT ERROR CAUSE…
+ *   lost ID ATTEMPT ERROR CAUSE…
  *   fired ID
  *   cancel CAUSE…
  *   stale EVENT…           the event must be refused
@@ -341,8 +342,8 @@ event(struct scenario *s, const char *line, bool stale)
 		e.attempt = number(&at);
 		json_into(s, at, &s->values[no]);
 		e.value = buf_slice(&s->values[no]);
-	} else if (strcmp(kind, "failed") == 0) {
-		e.kind = EVENT_FAILED;
+	} else if (strcmp(kind, "failed") == 0 || strcmp(kind, "lost") == 0) {
+		e.kind = kind[0] == 'f' ? EVENT_FAILED : EVENT_LOST;
 		e.activation = number(&at);
 		e.attempt = number(&at);
 		e.error = slice_of(word(&at));

@@ -287,7 +287,7 @@ random_event(struct trial *t, const struct instance *i, struct buf *value)
 		random_value(t, value);
 		e.value = buf_slice(value);
 	} else {
-		e.kind = EVENT_FAILED;
+		e.kind = percent(&t->chance, 20) ? EVENT_LOST : EVENT_FAILED;
 		e.error = slice_of(error_names[below(&t->chance,
 		                                     ERROR_NAMES)]);
 		e.cause = slice_of("of \"chance\"\n");

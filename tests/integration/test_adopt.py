@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""A flusher's successor: what was kept is applied, not run again.
+
+The supervisor is fakesupervisor.py: it kills one flusher, and gives the next
+one in the same directory what it kept.
+"""
+
+import unittest
+
+import checker
+import fakesupervisor
+import harness
+import load
+from fakesupervisor import Flusher
+from pool import wait_for
+
+cluster = None
+
+
+def setUpModule():
+    global cluster
+    cluster = harness.Cluster({"track_commit_timestamp": "on"})
+    cluster.start()
+
+
+def tearDownModule():
+    cluster.remove()
+
+
+class Adopting(unittest.TestCase):
+    def setUp(self):
+        self.database = cluster.create(self._testMethodName)
+        self.conninfo = cluster.conninfo(self.database)
+        harness.migrate(self.conninfo)
+        self.connection = cluster.connect(self.database)
+        self.connection.autocommit = True
+        self.addCleanup(self.connection.close)
+        checker.install_audit(self.connection)
+        harness.register(self.conninfo, "hold", load.task("hold"))
+        harness.register(self.conninfo, "two", {
+            "StartAt": "A", "States": {
+                "A": {"Type": "Task", "Resource": "hold", "Next": "B"},
+                "B": {"Type": "Task", "Resource": "hold", "End": True}}})
+
+    def query(self, text, *values):
+        with self.connection.cursor() as cursor:
+            cursor.execute(text, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def begin(self, workflow, count):
+        return [row[0] for row in self.query(
+            "SELECT rappel.start_workflows(%s, (SELECT array_agg('1'::json)"
+            " FROM generate_series(1, %s)))::text", workflow, count)]
+
+    def statuses(self):
+        return dict(self.query("SELECT status, count(*)"
+                               " FROM rappel.instances GROUP BY 1"))
+
+    def first(self, workflow, count):
+        """A flusher that has dispatched, and is killed; what it held."""
+        flusher = Flusher(self, self.conninfo)
+        flusher.start().hello(0, ["hold"], window=1024).wait_working()
+        self.begin(workflow, count)
+        return flusher
+
+    def die(self, flusher):
+        flusher.process.kill()
+        flusher.process.wait()
+        flusher.end()
+
+    def successor(self, before, kept, hello=True):
+        flusher = Flusher(self, self.conninfo)
+        flusher.folder = before.folder
+        flusher.log_path = before.log_path
+        flusher.kept = kept
+        flusher.start()
+        if hello:
+            flusher.hello(0, ["hold"], spawn=2)
+        return flusher.wait_working()
+
+    def wait_acked(self, flusher, count):
+        wait_for(f"{count} frames are acknowledged",
+                 lambda: flusher.acked >= count)
+        self.assertEqual(flusher.acked, count)
+
+    def clean(self):
+        self.assertEqual(checker.journal(self.connection), [])
+
+    def answers(self, held):
+        return [(slot, spawn, 1, [fakesupervisor.answer(item)])
+                for slot, spawn, item in held]
+
+    def test_kept_completions_are_not_run_again(self):
+        before = self.first("two", 1)
+        before.wait_held(1)
+        self.die(before)
+        after = self.successor(before, self.answers(before.held))
+        # A is applied, B is dispatched; A is never seen again.
+        after.wait_held(1)
+        self.assertEqual([item[4:6] for _, _, item in after.held],
+                         [["hold", 0]])
+        self.assertNotEqual(after.held[0][2][2], before.held[0][2][2])
+        self.wait_acked(after, 1)
+        after.release()
+        wait_for("it ends", lambda: self.statuses() == {"succeeded": 1})
+        self.assertEqual(len(after.seen), 1)
+        wait_for("it is counted",
+                 lambda: after.status.get("actions_adopted") == 1)
+        self.clean()
+
+    def test_nothing_is_judged_before_all_is_here(self):
+        before = self.first("hold", 3)
+        wait_for("held", lambda: len(before.held) == 1)
+        self.die(before)
+        after = Flusher(self, self.conninfo)
+        after.folder, after.log_path = before.folder, before.log_path
+        after.kept = self.answers(before.held)
+        after.left = 1
+        after.start()
+        # The worker that was announced is not here: nothing is claimed.
+        after.wait_working()
+        self.assertEqual(after.seen, [])
+        after.hello(0, ["hold"], spawn=2)
+        after.release()
+        wait_for("they end", lambda: self.statuses() == {"succeeded": 3})
+        self.assertEqual(len(after.seen), 2)
+        self.wait_acked(after, 3)
+        self.clean()
+
+    def test_what_was_committed_is_dropped(self):
+        """The answer was written, and its ACK did not arrive."""
+        before = self.first("two", 1)
+        before.wait_held(1)
+        kept = self.answers(before.held)
+        before.send(fakesupervisor.COMPLETION, *kept[0])
+        before.wait_held(2)  # B, so A is committed
+        self.die(before)
+        after = self.successor(before, kept * 2)
+        after.wait_held(1)
+        self.wait_acked(after, 2)
+        self.assertEqual(after.status["actions_adopted"], 0)
+        after.release()
+        wait_for("it ends", lambda: self.statuses() == {"succeeded": 1})
+        self.clean()
+
+    def test_twice_and_of_nobody(self):
+        before = self.first("hold", 1)
+        before.wait_held(1)
+        self.die(before)
+        kept = self.answers(before.held)
+        token, instance, activation, attempt = kept[0][3][0][:4]
+        strange = [
+            [token, bytes(16), activation, attempt, 0, 1, "no instance"],
+            [token, instance, 77, attempt, 0, 1, "no activation"],
+            [token, instance, activation, 7, 0, 1, "no attempt"]]
+        after = self.successor(before, [
+            (0, 1, 3, strange), kept[0], (1, 4, 1, [
+                [1, instance, activation, attempt, 1, 1, "E", "second"]])])
+        wait_for("it ends", lambda: self.statuses() == {"succeeded": 1})
+        self.wait_acked(after, 3)
+        self.assertEqual(after.seen, [])
+        self.clean()
+
+    def test_failures_and_large_values(self):
+        before = self.first("hold", 2)
+        before.wait_held(1)
+        before.send(fakesupervisor.HELLO, 1, 1, 0, {
+            "protocol": 1, "pid": 1, "actions": ["hold"], "window": 1})
+        before.wait_held(2)
+        self.die(before)
+        one, two = [item for _, _, item in before.held]
+        big = "x" * 900000
+        after = self.successor(before, [
+            (0, 1, 2, [[*one[:4], 1, 5, "My.Error", "it broke"],
+                       [*two[:4], 0, 5, big]])])
+        wait_for("they end", lambda: self.statuses() == {
+            "failed": 1, "succeeded": 1})
+        self.assertEqual(self.query(
+            "SELECT error FROM rappel.instances WHERE status = 'failed'"),
+            [("My.Error",)])
+        self.assertEqual(self.query(
+            "SELECT length(output #>> '{}') FROM rappel.instances"
+            " WHERE status = 'succeeded'"), [(len(big),)])
+        self.wait_acked(after, 1)
+        self.clean()
+
+    def test_thousands(self):
+        before = self.first("two", 1000)
+        before.holding = False
+        wait_for("some are committed", lambda: self.query(
+            "SELECT count(*) > 300 FROM rappel.action_log")[0][0])
+        before.holding = True
+        self.die(before)
+        # Everything it was ever answered: most of it was written.
+        after = self.successor(before, [
+            (0, 1, 1, [[99, *seen[:3], 0, 3, 1]]) for seen in before.seen])
+        after.release()
+        wait_for("they end", lambda: self.statuses() == {"succeeded": 1000},
+                 30)
+        ran = [seen[:3] for seen in before.seen + after.seen]
+        self.assertEqual(len(ran), len(set(ran)), "an attempt ran twice")
+        self.clean()
+
+    def test_garbage_among_what_was_kept(self):
+        before = self.first("hold", 1)
+        before.wait_held(1)
+        self.die(before)
+        after = self.successor(before, [
+            (0, 1, 1, [["not", "a", "completion"]]),
+            *self.answers(before.held)])
+        wait_for("it ends", lambda: self.statuses() == {"succeeded": 1})
+        self.wait_acked(after, 2)
+        self.clean()
+
+
+if __name__ == "__main__":
+    unittest.main()
