@@ -15,6 +15,7 @@
 #include "flusher/db.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
+#include "flusher/mark.h"
 #include "flusher/park.h"
 #include "flusher/replay.h"
 #include "flusher/sql.h"
@@ -70,9 +71,9 @@ arrival_release(struct claim *c, struct arrival *a, const char *reason)
  * cancel comes first: what was cancelled before it was here starts nothing.
  */
 static void
-arrival_start(struct claim *c, struct arrival *a,
-              const struct version *version, const PGresult *journal,
-              const PGresult *commands)
+arrival_make(struct claim *c, struct arrival *a,
+             const struct version *version, const PGresult *journal,
+             const PGresult *commands)
 {
 	struct flusher *f = c->flusher;
 	struct effects effects = { NULL, 0, 0 };
@@ -125,6 +126,16 @@ arrival_start(struct claim *c, struct arrival *a,
 	effects_fini(&effects);
 	arrival_free(c, a);
 	flusher_turn_wanted(f);
+}
+
+static void
+arrival_start(struct claim *c, struct arrival *a,
+              const struct version *version, const PGresult *journal,
+              const PGresult *commands)
+{
+	mark_set(c->flusher->mark, &a->id);
+	arrival_make(c, a, version, journal, commands);
+	mark_clear(c->flusher->mark);
 }
 
 static void

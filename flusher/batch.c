@@ -13,6 +13,7 @@
 #include "flusher/dispatch.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
+#include "flusher/mark.h"
 #include "flusher/timers.h"
 
 struct batch {
@@ -275,6 +276,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 
 	if (lease->engine == NULL || lease->ended)
 		return false;
+	mark_set(f->mark, &lease->id);
 	row = row_of(b, lease, event->at_us);
 	if (instance_place(lease->engine, event->activation, &view)) {
 		place.state_no = view.state_no;
@@ -285,6 +287,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 	journal_entry_add(&row->json, row->at_us, event, &place);
 	if (instance_apply(lease->engine, event, &row->effects) < 0) {
 		row->json.len = before;
+		mark_clear(f->mark);
 		f->counters.completions_late++;
 		if (row->count == 0) {
 			/* The row was made for this entry: it is the last. */
@@ -295,6 +298,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 		}
 		return false;
 	}
+	mark_clear(f->mark);
 	row->count++;
 	lease->seq++;
 	b->entries++;

@@ -31,6 +31,7 @@ struct commit;
 struct dispatch;
 struct keeper;
 struct leases;
+struct mark;
 struct timers;
 struct versions;
 
@@ -89,6 +90,9 @@ struct flusher {
 	struct dispatch *dispatch;
 	struct ack ack;
 	struct adopt *adopt;
+	struct mark *mark;
+	struct uuid blamed; /* an earlier flusher died of it, when is_blamed */
+	bool is_blamed;
 	struct commit *commit;
 	struct claim *claim;
 	struct keeper *keeper;

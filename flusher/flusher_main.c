@@ -25,6 +25,7 @@
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
+#include "flusher/mark.h"
 #include "flusher/status.h"
 #include "flusher/timers.h"
 #include "flusher/trace.h"
@@ -452,6 +453,7 @@ main(int argc, char **argv)
 	f->base = event_base_new();
 	ASSERT(f->base != NULL);
 	uuid_random(&f->incarnation);
+	f->is_blamed = mark_open(&f->mark, f->config.dir, &f->blamed);
 	f->clock_offset_us = clock_wall_us() - (int64_t)clock_mono_us();
 	f->phase = FLUSHER_STARTING;
 	turn_event = event_new(f->base, -1, 0, turn_cb, f);
@@ -489,6 +491,7 @@ main(int argc, char **argv)
 	event_free(drain_event);
 	event_base_free(f->base);
 	buf_fini(&status_last);
+	mark_close(&f->mark, f->config.dir);
 	config_fini(&f->config);
 	trace_close();
 	log_info("flusher ends");

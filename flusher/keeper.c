@@ -14,6 +14,7 @@
 #include "common/conninfo.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "engine/event.h"
 #include "flusher/adopt.h"
 #include "flusher/claim.h"
 #include "flusher/db.h"
@@ -253,6 +254,30 @@ look_send(struct keeper *k)
 	db_call_send(call);
 }
 
+/* The predecessor died while the engine worked on it. */
+static void
+blamed(struct keeper *k, const PGresult *r)
+{
+	struct flusher *f = k->flusher;
+	char text[UUID_TEXT_SIZE];
+	int32_t deaths = PQntuples(r) == 1 && !PQgetisnull(r, 0, 0)
+	                     ? db_int32(r, 0, 0)
+	                     : 0;
+
+	if (!f->is_blamed || deaths == 0)
+		return;
+	f->is_blamed = false;
+	uuid_text(&f->blamed, text);
+	if (deaths < (int32_t)POISON_DEATHS)
+		log_warning("a flusher died working on an instance "
+		            "instance=%s deaths=%d",
+		            text, deaths);
+	else
+		log_error("instance blocked, flushers died working on it "
+		          "instance=%s deaths=%d",
+		          text, deaths);
+}
+
 static void
 takeover_reply(void *arg, const struct db_reply *reply)
 {
@@ -268,6 +293,8 @@ takeover_reply(void *arg, const struct db_reply *reply)
 		k->flusher->counters.takeovers++;
 		log_info("took over from pool incarnation=%s instances=%s",
 		         text, PQcmdTuples(reply->results[5]));
+		if (o->before_us)
+			blamed(k, reply->results[6]);
 		o->dead = false;
 		o->seen = false;
 		others_forget(k, false);
@@ -328,6 +355,10 @@ takeover_send(struct keeper *k, struct other *o)
 	if (o->before_us) {
 		params_uuid(p, &k->flusher->incarnation);
 		params_send(p, call, &sql_instances_inherit);
+		params_clear(p);
+		params_uuid(p, k->flusher->is_blamed ? &k->flusher->blamed
+		                                     : &k->flusher->incarnation);
+		params_send(p, call, &sql_blame);
 	} else {
 		params_send(p, call, &sql_instances_requeue);
 	}

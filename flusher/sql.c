@@ -274,6 +274,8 @@ STATEMENT(instances_inherit,
           "FROM l WHERE i.id = l.id",
           2, PG_UUID, PG_UUID);
 
+STATEMENT(blame, "SELECT rappel.blame($1)", 1, PG_UUID);
+
 /* What a takeover had to skip because somebody held its row. */
 STATEMENT_PLAIN(orphans_requeue,
                 "WITH l AS MATERIALIZED (SELECT i.id FROM "
@@ -321,7 +323,7 @@ const struct db_statement *const sql_keeper_statements[] = {
 	&sql_check, &sql_fence, &sql_backend_add, &sql_pool_add,
 	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
 	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
-	&sql_instances_requeue, &sql_instances_inherit,
+	&sql_instances_requeue, &sql_instances_inherit, &sql_blame,
 	&sql_orphans_requeue, &sql_backends_end,
 	&sql_backends_count, &sql_partitions, &sql_listen_work,
 	&sql_listen_command, &sql_wake, NULL

@@ -52,6 +52,7 @@ extern const struct db_statement sql_pools_read;
 extern const struct db_statement sql_lock_timeout_short;
 extern const struct db_statement sql_pool_delete;
 extern const struct db_statement sql_instances_requeue;
+extern const struct db_statement sql_blame;
 extern const struct db_statement sql_instances_inherit;
 extern const struct db_statement sql_orphans_requeue;
 extern const struct db_statement sql_backends_end;

@@ -239,6 +239,53 @@ CREATE TABLE rappel.action_log (
 CREATE TABLE rappel.action_log_default
 	PARTITION OF rappel.action_log DEFAULT;
 
+---------------------------------------------------------------------------
+-- Poison
+---------------------------------------------------------------------------
+
+-- How many flushers died while the engine worked on an instance, and how far
+-- its journal was then: whoever gets on begins anew.
+CREATE TABLE rappel.instance_deaths (
+	instance_id uuid PRIMARY KEY,
+	deaths int NOT NULL,
+	seq int NOT NULL,
+	at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The flusher that takes over says of what its predecessor died. At the third
+-- time the instance is set aside. How many times; NULL: it does not run.
+CREATE FUNCTION rappel.blame(instance uuid) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_deaths int;
+BEGIN
+	IF NOT EXISTS (SELECT FROM rappel.workflow_instances i
+			WHERE i.id = $1 AND i.status = 'running') THEN
+		RETURN NULL;
+	END IF;
+	INSERT INTO rappel.instance_deaths AS d (instance_id, deaths, seq)
+	VALUES ($1, 1, coalesce((SELECT max(l.seq + l.count)
+		FROM rappel.action_log l WHERE l.instance_id = $1), 0))
+	ON CONFLICT (instance_id) DO UPDATE SET
+		deaths = CASE WHEN d.seq = excluded.seq THEN d.deaths ELSE 0 END
+			+ 1,
+		seq = excluded.seq, at = excluded.at
+	RETURNING deaths INTO v_deaths;
+	IF v_deaths >= 3 THEN
+		UPDATE rappel.workflow_instances SET status = 'blocked',
+			owner = NULL, due_at = NULL,
+			reason = format('%s flushers died working on it',
+				v_deaths)
+		WHERE id = $1;
+	END IF;
+	RETURN v_deaths;
+END
+$$;
+
+---------------------------------------------------------------------------
+-- Partitions
+---------------------------------------------------------------------------
+
 -- Makes the monthly partitions of this month and the next ahead months where
 -- they are missing; the number made. A month that already has rows in the
 -- default partition stays there.

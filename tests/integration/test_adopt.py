@@ -5,7 +5,9 @@ The supervisor is fakesupervisor.py: it kills one flusher, and gives the next
 one in the same directory what it kept.
 """
 
+import os
 import unittest
+import uuid
 
 import checker
 import fakesupervisor
@@ -200,6 +202,44 @@ class Adopting(unittest.TestCase):
         ran = [seen[:3] for seen in before.seen + after.seen]
         self.assertEqual(len(ran), len(set(ran)), "an attempt ran twice")
         self.clean()
+
+    def mark(self, flusher, instance):
+        """As if it had died while the engine was at that instance."""
+        with open(os.path.join(flusher.folder, "mark"), "r+b") as file:
+            file.write(uuid.UUID(instance).bytes + b"\1\0\0\0")
+
+    def test_an_instance_that_kills_flushers_is_set_aside(self):
+        before = Flusher(self, self.conninfo)
+        before.start().hello(0, ["hold"], window=1024).wait_working()
+        poison, moves, other = self.begin("two", 3)
+        for deaths in range(1, 4):
+            wait_for("all of them run",
+                     lambda: self.statuses() == {"running": 3})
+            self.die(before)
+            self.mark(before, poison)
+            before = self.successor(before, [])
+            wait_for("it is counted", lambda: (deaths,) in self.query(
+                "SELECT deaths FROM rappel.instance_deaths"))
+        self.assertEqual(self.query(
+            "SELECT id::text, reason FROM rappel.instances"
+            " WHERE status = 'blocked'"),
+            [(poison, "3 flushers died working on it")])
+        # One that gets on in between is not the one that kills.
+        for _ in range(3):
+            self.die(before)
+            self.mark(before, moves)
+            before = self.successor(before, [])
+            before.wait_held(1)
+            before.release()
+            wait_for("entries", lambda: self.query(
+                "SELECT count(*) > 1 FROM rappel.action_log"
+                " WHERE instance_id = %s", moves))
+        wait_for("the others end", lambda: self.statuses() == {
+            "blocked": 1, "succeeded": 2})
+        self.assertIsNotNone(other)
+        before.drain()
+        self.assertEqual(before.wait_exit(5), 0)
+        self.assertFalse(os.path.exists(os.path.join(before.folder, "mark")))
 
     def test_garbage_among_what_was_kept(self):
         before = self.first("hold", 1)
