@@ -491,7 +491,7 @@ main(int argc, char **argv)
 	event_free(drain_event);
 	event_base_free(f->base);
 	buf_fini(&status_last);
-	mark_close(&f->mark, f->config.dir);
+	mark_close(&f->mark);
 	config_fini(&f->config);
 	trace_close();
 	log_info("flusher ends");

@@ -71,19 +71,11 @@ mark_open(struct mark **m, const char *dir, struct uuid *blamed)
 }
 
 void
-mark_close(struct mark **m, const char *dir)
+mark_close(struct mark **m)
 {
-	int dir_fd;
-
-	if (*m == NULL)
-		return;
-	munmap(*m, MARK_BYTES);
+	if (*m != NULL)
+		munmap(*m, MARK_BYTES);
 	*m = NULL;
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0)
-		return;
-	(void)unlinkat(dir_fd, MARK_NAME, 0);
-	close(dir_fd);
 }
 
 /* One thread, and whoever reads it comes after our end: the order of the

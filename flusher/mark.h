@@ -21,8 +21,8 @@ struct mark;
 /* Opens or makes it. True with *blamed when an earlier flusher left it set.
  * Without a file (told) everything below does nothing. */
 bool mark_open(struct mark **m, const char *dir, struct uuid *blamed);
-/* A clean end: the file goes. Sets *m to NULL; NULL is fine. */
-void mark_close(struct mark **m, const char *dir);
+/* The file stays. Sets *m to NULL; NULL is fine. */
+void mark_close(struct mark **m);
 
 void mark_set(struct mark *m, const struct uuid *instance);
 void mark_clear(struct mark *m);

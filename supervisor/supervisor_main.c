@@ -346,11 +346,25 @@ add_repeating(struct event *ev, uint64_t us)
 	event_add(ev, &tv);
 }
 
+static const int handled[SIGNAL_EVENTS] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT,
+	                                    SIGHUP };
+
+/* From before anything is made that a stop must remove, until there is
+ * somebody to hear of it. */
+static void
+hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < SIGNAL_EVENTS; i++)
+		sigaddset(&set, handled[i]);
+	sigprocmask(how, &set, NULL);
+}
+
 static void
 open_events(struct supervisor *s, struct event **signals)
 {
-	static const int handled[] = { SIGCHLD, SIGTERM, SIGINT, SIGQUIT,
-		                       SIGHUP };
 	static const int ignored[] = { SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2,
 		                       SIGTTIN, SIGTTOU };
 
@@ -442,6 +456,7 @@ main(int argc, char **argv)
 	notify_init(&s->notify);
 	s->base = event_base_new();
 	ASSERT(s->base != NULL);
+	hold_signals(SIG_BLOCK);
 	code = open_pool(s, &err);
 	if (code != 0) {
 		log_error("%s", err.message);
@@ -451,6 +466,7 @@ main(int argc, char **argv)
 	s->phase_wall_us = clock_wall_us();
 	open_children(s, flags.database);
 	open_events(s, signals);
+	hold_signals(SIG_UNBLOCK);
 	log_info("rappeld " RAPPEL_VERSION " starting pid=%d dir=%s workers=%u",
 	         (int)getpid(), s->dir, s->config.workers);
 	reconcile(s);

@@ -209,7 +209,7 @@ class Pool:
                  for pid, kind in self.processes().items()]
         if os.path.isdir(self.dir):
             found += [f"file {name}" for name in os.listdir(self.dir)
-                      if name != "lock"]
+                      if name not in ("lock", "mark")]
         return found
 
     def sockets(self):

@@ -239,7 +239,6 @@ class Adopting(unittest.TestCase):
         self.assertIsNotNone(other)
         before.drain()
         self.assertEqual(before.wait_exit(5), 0)
-        self.assertFalse(os.path.exists(os.path.join(before.folder, "mark")))
 
     def test_garbage_among_what_was_kept(self):
         before = self.first("hold", 1)

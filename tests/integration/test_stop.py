@@ -312,6 +312,35 @@ class Away(StopTest):
         self.assert_stopped(pool, pool.stop(), 1)
         self.assert_clean(pool)
 
+    def test_what_ended_meanwhile_is_spooled(self):
+        """Actions end while the database is away, and then the daemon: the
+        next one writes what they brought, and runs none of them again."""
+        harness.register(self.conninfo, "nap", load.task("nap"))
+        pool = self.make_pool().use_oracle()
+        pool.start().wait_running()
+        ids = self.begin("nap", {"seconds": 1.2}, 4)
+
+        def lines(what):
+            return [line for line in checker.read_record(pool.record)
+                    if line.what == what] \
+                if os.path.exists(pool.record) else []
+        wait_for("they began", lambda: len(lines("START")) == 4)
+        cluster.stop("immediate")
+        wait_for("they ended", lambda: len(lines("SENT")) == 4)
+        self.assert_stopped(pool, pool.stop(), GRACE + 1)
+        self.assertEqual(pool.leftovers(), ["file spool"], pool.log_tail())
+        cluster.start()
+        self.connection.close()
+        self.connection = cluster.connect(self.database)
+        pool.start().wait_running()
+        wait_for("they are written",
+                 lambda: self.statuses(ids) == {"succeeded"})
+        self.assertEqual(len(lines("START")), 4, "some ran again")
+        wait_for("the spool is gone", lambda: not os.path.exists(
+            os.path.join(pool.dir, "spool")))
+        self.assert_stopped(pool, pool.stop(), 1)
+        self.assert_clean(pool)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
