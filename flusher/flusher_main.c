@@ -223,7 +223,9 @@ drain_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* A timer may come a little early. Handing back is bounded as well. */
 	if (clock_mono_us() < drain_by_us) {
+		drain_arm(f);
 		flusher_drain_step(f);
 		return;
 	}
