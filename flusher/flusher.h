@@ -98,6 +98,7 @@ struct flusher {
 	struct keeper *keeper;
 	struct counters counters;
 	int64_t clock_offset_us; /* PostgreSQL's clock minus clock_mono_us() */
+	uint64_t ticked_us; /* when the supervisor last showed that it turns */
 	bool wants_turn_end;
 	bool worked_once; /* all sessions stood at some time */
 };

@@ -327,6 +327,12 @@ frame_cb(void *arg, const struct frame *frame)
 	case FRAME_KEPT:
 		kept(f, frame->payload);
 		return 0;
+	case FRAME_TICK:
+		f->ticked_us = clock_mono_us();
+		frame_add(link_out(f->link), FRAME_TICK, 0, 0, 0,
+		          SLICE_LITERAL("\xc0"));
+		link_send(f->link);
+		return 0;
 	case FRAME_GONE:
 		return dispatch_gone(f, frame);
 	case FRAME_UNDELIVERABLE:
@@ -458,6 +464,7 @@ main(int argc, char **argv)
 	f->is_blamed = mark_open(&f->mark, f->config.dir, &f->blamed);
 	f->clock_offset_us = clock_wall_us() - (int64_t)clock_mono_us();
 	f->phase = FLUSHER_STARTING;
+	f->ticked_us = clock_mono_us();
 	turn_event = event_new(f->base, -1, 0, turn_cb, f);
 	second_event = event_new(f->base, -1, EV_PERSIST, second_cb, f);
 	drain_event = event_new(f->base, -1, 0, drain_cb, f);

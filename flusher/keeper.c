@@ -58,6 +58,7 @@ struct keeper {
 	bool registered_once;
 	bool outage_told;
 	bool refusal_told;
+	bool hang_told;
 	struct event *tick;
 	uint64_t beat_us;      /* when the last was sent */
 	uint64_t confirmed_us; /* when the last confirmed one was sent */
@@ -664,13 +665,36 @@ sleep_until_due(struct keeper *k, uint64_t now_us)
 {
 	uint64_t beat_us = k->beat_us + k->flusher->config.heartbeat_us;
 	uint64_t look_us = k->look_us + LOOK_US;
-	uint64_t due_us = beat_us < look_us ? beat_us : look_us;
+	uint64_t due_us = beat_us < look_us && !k->hang_told ? beat_us : look_us;
 	uint64_t wait = due_us > now_us ? due_us - now_us : 0;
 	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
 		              .tv_usec = (suseconds_t)(wait %
 		                                       CLOCK_SECOND_US) };
 
 	event_add(k->tick, &tv);
+}
+
+/* A lease is not renewed for a supervisor that hangs: nothing would get on,
+ * and no other pool could take it. Without one at all we are about to end. */
+static bool
+supervisor_turns(struct keeper *k, uint64_t now_us)
+{
+	const struct flusher *f = k->flusher;
+	uint64_t limit_us = f->config.lease_us * 3 / 10;
+
+	if (f->link == NULL || now_us - f->ticked_us < limit_us) {
+		if (k->hang_told)
+			log_info("supervisor turns again, renewing the lease");
+		k->hang_told = false;
+		return true;
+	}
+	if (!k->hang_told)
+		log_warning("supervisor hangs, not renewing the lease "
+		            "silent_ms=%llu",
+		            (unsigned long long)((now_us - f->ticked_us) /
+		                                 CLOCK_MS_US));
+	k->hang_told = true;
+	return false;
 }
 
 static void
@@ -681,7 +705,9 @@ keeper_step(struct keeper *k)
 
 	if (k->busy || k->phase != KEEPER_KEEPING || !db_ready(k->db))
 		return;
-	if (k->beat_now || now - k->beat_us >= k->flusher->config.heartbeat_us) {
+	if ((k->beat_now ||
+	     now - k->beat_us >= k->flusher->config.heartbeat_us) &&
+	    supervisor_turns(k, now)) {
 		beat_send(k);
 		return;
 	}

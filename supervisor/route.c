@@ -83,6 +83,19 @@ route_drain(struct child *c, uint64_t grace_us)
 	buf_fini(&payload);
 }
 
+void
+route_tick(struct supervisor *s)
+{
+	struct child *f = &s->flusher;
+
+	if (f->link == NULL || (f->phase != CHILD_READY &&
+	                        f->phase != CHILD_DRAINING))
+		return;
+	frame_add(link_out(f->link), FRAME_TICK, 0, 0, 0,
+	          SLICE_LITERAL("\xc0"));
+	link_send(f->link);
+}
+
 /* ---- from a worker ---- */
 
 static int
@@ -294,6 +307,9 @@ route_flusher_frame_cb(void *arg, const struct frame *f)
 		return 0;
 	case FRAME_ACK:
 		return route_ack(c, f);
+	case FRAME_TICK:
+		s->silent_ticks = 0;
+		return 0;
 	case FRAME_HELLO:
 	case FRAME_COMPLETION:
 	case FRAME_UNDELIVERABLE:

@@ -39,6 +39,9 @@ void route_gone(struct child *worker, const char *reason);
 /* To a worker or the flusher. grace_us counts for the flusher only. */
 void route_drain(struct child *c, uint64_t grace_us);
 
+/* Once a second: tells the flusher that we turn; it answers. */
+void route_tick(struct supervisor *s);
+
 /* Looks at what is unsent and pauses or resumes reading. */
 void route_pressure(struct supervisor *s);
 

@@ -25,9 +25,10 @@
 #include "supervisor/route.h"
 #include "supervisor/supervisor.h"
 
-/* Without a word from the flusher for that long it hangs; it owes one every
- * 5 s. */
-#define SILENT_TICKS_MAX 12U
+/* Without an answer to so many ticks it hangs. Longer while it has no
+ * database: resolving a host name blocks it. */
+#define SILENT_TICKS_MAX 5U
+#define SILENT_TICKS_AWAY_MAX 30U
 /* Beside the workers: control clients, lock, log, loop, and a reserve. */
 #define SIGNAL_EVENTS 5U
 #define DESCRIPTORS_OWN (CONTROL_CLIENTS_MAX + 48U)
@@ -140,7 +141,7 @@ feed_cb(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* That this runs shows that the loop turns. A database that is away
 	 * is no reason to be restarted; a flusher that says nothing is. */
-	if (s->silent_ticks < SILENT_TICKS_MAX)
+	if (s->silent_ticks < SILENT_TICKS_AWAY_MAX)
 		notify_send(&s->notify, "WATCHDOG=1");
 }
 
@@ -148,6 +149,10 @@ static void
 tick_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *s = arg;
+	uint32_t silent_max = s->health == HEALTH_WORKING ||
+	                              s->health == HEALTH_DRAINING
+	                          ? SILENT_TICKS_MAX
+	                          : SILENT_TICKS_AWAY_MAX;
 	uint64_t now = clock_mono_us();
 	uint64_t left;
 
@@ -155,10 +160,10 @@ tick_cb(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	/* Counted in our own turns, not by the clock: after we were stopped
 	 * ourselves its words are there to be read first. */
-	if (s->flusher.phase == CHILD_READY && s->status.len > 0 &&
-	    ++s->silent_ticks > SILENT_TICKS_MAX)
+	route_tick(s);
+	if (s->flusher.phase == CHILD_READY && ++s->silent_ticks > silent_max)
 		child_kill(&s->flusher, false, "said nothing for %u s",
-		           SILENT_TICKS_MAX);
+		           silent_max);
 	if (s->stop.exit) {
 		left = s->stop.deadline_us > now ? s->stop.deadline_us - now
 		                                 : 0;

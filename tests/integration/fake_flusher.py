@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-HELLO, COMPLETION, ACK, KEPT = 1, 11, 17, 18
+HELLO, COMPLETION, ACK, KEPT, TICK = 1, 11, 17, 18, 19
 
 
 def frames(data):
@@ -56,6 +56,9 @@ def main():
             for body in frames(data[sock]):
                 if sock is supervisor:
                     kind = body[1]
+                    if kind == TICK:
+                        supervisor.sendall(framed(body))
+                        continue
                     if not raw and kind == COMPLETION:
                         supervisor.sendall(ack)
                     if raw or kind != KEPT:

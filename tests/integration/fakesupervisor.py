@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import msgpack
 
@@ -24,7 +25,7 @@ from pool import wait_for
 
 HELLO, DISPATCH, COMPLETION = 1, 10, 11
 UNDELIVERABLE, GONE, KILL, DRAIN, STATUS = 12, 13, 14, 15, 16
-ACK, KEPT = 17, 18
+ACK, KEPT, TICK = 17, 18, 19
 WORKING = 1
 
 
@@ -54,6 +55,8 @@ class Flusher:
                            # count, payload
         self.left = 0      # workers of an earlier one: say hello() for each
         self.acked = 0     # frames
+        self.ticks = 0     # that it answered
+        self.ticking = True
         self.holding = True
         self.writing = threading.Lock()
         self.reader = None
@@ -72,7 +75,15 @@ class Flusher:
         theirs.close()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        threading.Thread(target=self._tick, daemon=True).start()
         return self
+
+    def _tick(self):
+        process = self.process
+        while process.poll() is None and process is self.process:
+            if self.ticking:
+                self.send(TICK, 0, 0, 0, None)
+            time.sleep(0.5)
 
     def wait_working(self):
         wait_for("the flusher works", lambda: self.health == WORKING or
@@ -163,6 +174,8 @@ class Flusher:
                 self.send(COMPLETION, *frame)
         elif kind == ACK:
             self.acked += count
+        elif kind == TICK:
+            self.ticks += 1
         else:
             self.frames.append((kind, slot, spawn, payload))
 

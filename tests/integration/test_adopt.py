@@ -6,6 +6,7 @@ one in the same directory what it kept.
 """
 
 import os
+import time
 import unittest
 import uuid
 
@@ -239,6 +240,39 @@ class Adopting(unittest.TestCase):
         self.assertIsNotNone(other)
         before.drain()
         self.assertEqual(before.wait_exit(5), 0)
+
+    def test_a_supervisor_that_hangs_loses_the_lease(self):
+        before = Flusher(self, self.conninfo, lease="4s", heartbeat="500ms",
+                        db_deadline="2s")
+        before.start().hello(0, ["hold"], window=1024).wait_working()
+        self.begin("hold", 2)
+        before.wait_held(1)
+
+        def beat():
+            return self.query("SELECT beat FROM rappel.pool_heartbeats")
+        seen = beat()
+        wait_for("a heartbeat", lambda: beat() != seen)
+        before.ticking = False
+        time.sleep(1.5)
+        seen = beat()
+        time.sleep(1.2)
+        self.assertEqual(beat(), seen)
+        self.assertIn("supervisor hangs", before.log())
+        # It is back before anybody noticed: nothing happens.
+        before.ticking = True
+        wait_for("a heartbeat", lambda: beat() != seen)
+        # For good: somebody else takes over, and it is fenced.
+        before.ticking = False
+        other = Flusher(self, self.conninfo, lease="4s", heartbeat="500ms",
+                        db_deadline="2s")
+        other.start().hello(0, ["hold"], window=1024).wait_working()
+        begun = time.monotonic()
+        other.holding = False
+        wait_for("the other one has it all",
+                 lambda: self.statuses() == {"succeeded": 2})
+        self.assertLess(time.monotonic() - begun, 8)
+        self.assertEqual(before.wait_exit(5), 75)
+        self.clean()
 
     def test_garbage_among_what_was_kept(self):
         before = self.first("hold", 1)
