@@ -425,7 +425,7 @@ route_pressure(struct supervisor *s)
 	struct timeval soon = { 0, 2000 };
 	struct child *worst = NULL;
 	size_t total = 0, most = 0, unsent;
-	bool pause_workers, pause_flusher;
+	bool pause_workers, pause_flusher, unsent_much;
 	bool workers_paused = false;
 
 	for (uint32_t i = 0; i < s->config.workers; i++) {
@@ -442,7 +442,8 @@ route_pressure(struct supervisor *s)
 		}
 	}
 	unsent = s->flusher.link != NULL ? link_unsent(s->flusher.link) : 0;
-	pause_workers = route_over(unsent, ROUTE_FLUSHER_MAX, workers_paused) ||
+	unsent_much = route_over(unsent, ROUTE_FLUSHER_MAX, workers_paused);
+	pause_workers = unsent_much ||
 	    route_over(keep_bytes(&s->keep), KEEP_BYTES_MAX, workers_paused);
 	pause_flusher =
 	    route_over(total, ROUTE_WORKERS_MAX, s->flusher.paused);
@@ -456,8 +457,9 @@ route_pressure(struct supervisor *s)
 	else
 		s->pressed_since_us = 0;
 	/* A link does not say when it has sent; while something waits for
-	 * that, look again soon. */
-	s->pressed = pause_workers || pause_flusher;
+	 * that, look again soon. What is kept shrinks by an ACK, which is
+	 * followed by a look. */
+	s->pressed = unsent_much || pause_flusher;
 	if (s->pressed)
 		event_add(s->pressure, &soon);
 }
