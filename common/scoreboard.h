@@ -3,9 +3,10 @@
  * the supervisor and the flusher.
  *
  * One per spawn: a sealed memfd that the supervisor makes, hands to the worker
- * (descriptor 4) and to the flusher (board_socket), and keeps for the reaper
+ * (descriptor 4) and to the flusher (board_socket.h), and keeps for the reaper
  * and for tagging what the worker prints. docs/protocol.md, section 5, is the
- * contract for workers in other languages.
+ * contract for workers in other languages. Nothing here blocks or allocates
+ * but scoreboard_make() and scoreboard_map().
  *
  * A *place* belongs to one dispatched attempt at a time. Its word is the
  * attempt's token and a phase, changed by compare-and-swap, so that an old
@@ -24,6 +25,7 @@
 #define COMMON_SCOREBOARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/assert.h"
@@ -31,6 +33,9 @@
 
 #define SCOREBOARD_FD 4       /* in a worker */
 #define SCOREBOARD_PLACES 1024U
+#define SCOREBOARD_NO_PLACE SCOREBOARD_PLACES /* in DISPATCH: in none */
+#define SCOREBOARD_PLACE_BYTES 64U
+#define SCOREBOARD_BYTES ((size_t)SCOREBOARD_PLACES * SCOREBOARD_PLACE_BYTES)
 #define SCOREBOARD_TOKEN_MAX ((UINT64_C(1) << 61) - 1)
 
 enum place_phase {
@@ -47,7 +52,7 @@ struct scoreboard; /* a mapping of one */
 struct scoreboard_place {
 	uint64_t token;
 	enum place_phase phase;
-	uint64_t began_us; /* CLOCK_MONOTONIC, when it became RUNNING */
+	uint64_t began_us; /* clock_mono_us() when it became RUNNING */
 	struct uuid instance;
 	uint64_t activation;
 	uint32_t attempt;
@@ -69,7 +74,7 @@ void scoreboard_wait(struct scoreboard *b, uint32_t place, uint64_t token,
 bool scoreboard_recall(struct scoreboard *b, uint32_t place, uint64_t token);
 void scoreboard_free(struct scoreboard *b, uint32_t place);
 
-/* The worker: true when it may run it. now_us: CLOCK_MONOTONIC. */
+/* The worker: true when it may run it. now_us: clock_mono_us(). */
 bool scoreboard_claim(struct scoreboard *b, uint32_t place, uint64_t token,
                       uint64_t now_us);
 void scoreboard_done(struct scoreboard *b, uint32_t place, uint64_t token);
@@ -78,6 +83,9 @@ void scoreboard_done(struct scoreboard *b, uint32_t place, uint64_t token);
  * that is no phase. */
 struct scoreboard_place scoreboard_look(const struct scoreboard *b,
                                         uint32_t place);
+/* The same without whose it is: token, phase and began_us alone. */
+struct scoreboard_place scoreboard_glance(const struct scoreboard *b,
+                                          uint32_t place);
 /* The first RUNNING place at or after *place, which moves behind it; false
  * when there is none. Start with 0. */
 bool scoreboard_running(const struct scoreboard *b, uint32_t *place,

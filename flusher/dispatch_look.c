@@ -19,7 +19,7 @@
 uint32_t
 dispatch_flights(const struct dispatch *d)
 {
-	return d->flights;
+	return d->flights.count;
 }
 
 uint32_t

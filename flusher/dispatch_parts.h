@@ -1,6 +1,6 @@
 /*
- * dispatch_parts - what dispatch.c and dispatch_look.c share: slots and
- * flights. Nobody else includes it.
+ * dispatch_parts - what the files of dispatch share: slots and what is done
+ * to them. Nobody else includes it.
  */
 #ifndef FLUSHER_DISPATCH_PARTS_H
 #define FLUSHER_DISPATCH_PARTS_H
@@ -8,7 +8,10 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "engine/event.h"
+#include "flusher/board.h"
 #include "flusher/dispatch.h"
+#include "flusher/flight.h"
 #include "flusher/route.h"
 
 #define SLOTS_MAX 1024U
@@ -20,8 +23,15 @@ struct slot {
 	uint16_t no;
 	uint32_t spawn;
 	uint32_t window;
+	bool lied;        /* nothing it says counts any more */
 	uint64_t relayed; /* items sent to this spawn */
-	uint64_t front_us; /* when the first flight came to the front */
+	uint64_t heard_us; /* when it last answered */
+	uint64_t looked_us; /* when its front was last looked at */
+	/* It runs that one for long already, and gets nothing more before
+	 * that has ended; 0: it does not. */
+	uint64_t stalled_token;
+	struct places places; /* of its scoreboard, if it has one */
+	/* In the order in which they were sent, and so are run. */
 	TAILQ_HEAD(slot_flights, flight) flights;
 	uint32_t held;
 	uint32_t slow; /* of those, not quick */
@@ -33,38 +43,48 @@ struct slot {
 	uint32_t item_count;
 };
 
-struct flight {
-	TAILQ_ENTRY(flight) slot_entry;
-	LIST_ENTRY(flight) lease_entry;
-	struct lease *lease; /* NULL: abandoned */
-	struct slot *slot;   /* NULL: this place is free */
-	struct route *route;
-	uint64_t token;
-	uint64_t ordinal;    /* among the slot's items */
-	uint64_t timeout_us; /* from the front; 0: none */
-	uint64_t bytes; /* of its input */
-	uint64_t sent_us;
-	uint64_t kill_us;    /* abandoned: not to run after; 0: not */
-	uint32_t activation;
-	uint32_t attempt;
-	uint32_t next_free;
-	bool quick;
-	bool adopted;        /* an earlier flusher's; has no lease at first */
-};
-
 struct dispatch {
 	struct flusher *flusher;
 	struct slot *slots; /* SLOTS_MAX */
 	uint32_t slots_used; /* highest + 1 */
 	uint32_t cursor;
 	struct routes routes;
-	struct flight **blocks; /* of FLIGHTS_A_BLOCK each, never moved */
-	uint32_t block_count;
-	uint32_t first_free; /* index + 1; 0: none */
-	uint64_t tokens;     /* the last one; the first is random */
-	uint32_t flights;
+	struct flights flights;
 	struct event *deadline_event;
 	uint64_t deadline_armed_us; /* 0: not armed */
+	struct event *recall_event;
+	uint64_t recall_armed_us; /* likewise */
 };
+
+/* ---- dispatch.c ---- */
+
+/* It is in the air no more: out of every list, its place is free. */
+void flight_free(struct dispatch *d, struct flight *flight);
+/* The same, and unless it was abandoned it is ready again, before others. */
+void flight_give_back(struct dispatch *d, struct flight *flight);
+/* Its attempt failed. The flight itself stays. */
+void flight_fail(struct flusher *f, struct flight *flight,
+                 enum event_kind kind, const char *error, const char *cause,
+                 uint64_t run_us);
+/* To be killed; GONE gives back what it holds. */
+void slot_kill(struct flusher *f, struct slot *slot, const char *reason);
+/* The same for one that broke the protocol, which is logged. */
+void slot_refuse(struct flusher *f, struct slot *slot, const char *reason);
+
+/* ---- dispatch_watch.c ---- */
+
+void watch_create(struct dispatch *d);
+void watch_destroy(struct dispatch *d);
+/* Some deadline may be another now: looks at them soon. */
+void watch_deadlines(struct dispatch *d);
+/* A flight was sent: deadlines, and a look at what it may wait behind. */
+void watch_sent(struct dispatch *d, const struct slot *slot,
+                const struct flight *flight);
+/*
+ * The slot's front was sent a while ago: is it still running? Then the slot
+ * is stalled from here on, and what waits behind it is recalled. True when
+ * it may get more.
+ */
+bool watch_moves(struct dispatch *d, struct slot *slot, uint64_t now_us);
 
 #endif

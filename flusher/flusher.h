@@ -26,6 +26,7 @@
 
 struct adopt;
 struct batch;
+struct boards;
 struct claim;
 struct commit;
 struct dispatch;
@@ -87,6 +88,7 @@ struct flusher {
 	struct leases *leases;
 	struct versions *versions;
 	struct timers *timers;
+	struct boards *boards;
 	struct dispatch *dispatch;
 	struct ack ack;
 	struct adopt *adopt;

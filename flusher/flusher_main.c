@@ -19,6 +19,7 @@
 #include "common/value.h"
 #include "flusher/adopt.h"
 #include "flusher/batch.h"
+#include "flusher/board.h"
 #include "flusher/claim.h"
 #include "flusher/commit.h"
 #include "flusher/dispatch.h"
@@ -389,11 +390,15 @@ hello_send(struct flusher *f)
 
 /* ---- open, connect, start, loop, stop ---- */
 
+/* The socket to the supervisor, or -1; *boards_out: the one for scoreboards,
+ * or -1. */
 static int
-parse_options(int argc, char **argv, struct config_flags *flags)
+parse_options(int argc, char **argv, struct config_flags *flags,
+              int *boards_out)
 {
 	static const struct option options[] = {
 		{ "fd", required_argument, NULL, 'f' },
+		{ "boards", required_argument, NULL, 'b' },
 		{ "dir", required_argument, NULL, 'd' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "log-level", required_argument, NULL, 'l' },
@@ -403,10 +408,14 @@ parse_options(int argc, char **argv, struct config_flags *flags)
 	int fd = -1;
 	int option;
 
+	*boards_out = -1;
 	while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
 		switch (option) {
 		case 'f':
 			fd = atoi(optarg);
+			break;
+		case 'b':
+			*boards_out = atoi(optarg);
 			break;
 		case 'd':
 			flags->dir = optarg;
@@ -433,7 +442,8 @@ main(int argc, char **argv)
 	struct flusher *f = &flusher;
 	struct error err = { .message = "" };
 	struct timeval second = { .tv_sec = 1 };
-	int fd = parse_options(argc, argv, &flags);
+	int boards_fd;
+	int fd = parse_options(argc, argv, &flags, &boards_fd);
 
 	log_init("flusher", LOG_LEVEL_INFO);
 	if (fd < 0) {
@@ -477,6 +487,7 @@ main(int argc, char **argv)
 	f->leases = leases_create();
 	f->versions = versions_create();
 	f->timers = timers_create(f, timer_due);
+	f->boards = boards_create(f->base, boards_fd);
 	f->dispatch = dispatch_create(f);
 	f->adopt = adopt_create();
 	f->commit = commit_create(f);
@@ -493,6 +504,7 @@ main(int argc, char **argv)
 	leases_destroy(&f->leases);
 	dispatch_destroy(&f->dispatch);
 	adopt_destroy(&f->adopt);
+	boards_destroy(&f->boards);
 	versions_destroy(&f->versions);
 	link_destroy(&f->link);
 	event_free(turn_event);

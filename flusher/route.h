@@ -23,6 +23,9 @@ struct ready {
 	struct lease *lease; /* NULL: forgotten */
 	uint32_t activation;
 	uint32_t attempt;
+	/* Workers that died or lied with it in front, without it being known
+	 * to have run. */
+	uint8_t losses;
 };
 
 struct route {

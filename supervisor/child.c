@@ -5,10 +5,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/scoreboard.h"
 
 /*
  * A child can be reaped in any phase, so FREE is always allowed. A flusher
@@ -66,14 +68,27 @@ child_init(struct child *c, struct supervisor *s, enum child_kind kind,
 	c->kind = kind;
 	c->slot = slot;
 	c->supervisor = s;
+	c->board_fd = -1;
 	c->phase_since_us = clock_mono_us();
 	c->phase_wall_us = clock_wall_us();
+}
+
+void
+child_set_board(struct child *c, int fd, struct scoreboard *board)
+{
+	CHECK_OBJ(c, CHILD_MAGIC);
+	scoreboard_unmap(&c->board);
+	if (c->board_fd >= 0)
+		close(c->board_fd);
+	c->board_fd = fd;
+	c->board = board;
 }
 
 void
 child_fini(struct child *c)
 {
 	CHECK_OBJ(c, CHILD_MAGIC);
+	child_set_board(c, -1, NULL);
 	buf_fini(&c->hello);
 	c->magic = 0;
 }
@@ -123,6 +138,7 @@ child_end(struct child *c, const char *how, uint64_t now_us)
 	backoff_death(&c->backoff, now_us - c->started_us, c->worked,
 	              c->wanted_dead, now_us);
 	buf_fini(&c->hello);
+	child_set_board(c, -1, NULL);
 	c->announced = false;
 	c->paused = false;
 	c->restarts++;

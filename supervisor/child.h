@@ -2,7 +2,8 @@
  * child - one process of the pool: what it is, where in its life, and why it
  * ended.
  *
- * Runs in the supervisor. Makes no system calls. A child is known by slot and
+ * Runs in the supervisor. Makes no system calls, but for giving up a worker's
+ * scoreboard when its life is over. A child is known by slot and
  * spawn number, never by pid alone. It has ended when it was reaped *and* its
  * socket was read to the end, in whichever order that happens.
  */
@@ -17,6 +18,7 @@
 #include "supervisor/group_policy.h"
 
 struct link;
+struct scoreboard;
 struct supervisor;
 
 #define CHILD_MAGIC 0x4348494cU
@@ -45,6 +47,11 @@ struct child {
 	uint32_t restarts;
 	pid_t pid;           /* 0 once reaped */
 	struct link *link;   /* NULL once read to its end */
+	/* A worker's scoreboard, from before the fork until child_end(): the
+	 * memfd for flushers to come, and our mapping. -1 and NULL: none. A
+	 * flusher's: our end of the socket that hands those to it. */
+	int board_fd;
+	struct scoreboard *board;
 	struct supervisor *supervisor;
 
 	uint64_t phase_since_us; /* mono */
@@ -73,6 +80,9 @@ void child_fini(struct child *c);
 
 /* Every change of phase goes through here: checked, logged, timed. */
 void child_set_phase(struct child *c, enum child_phase to, uint64_t now_us);
+
+/* The next life has this scoreboard: takes both, or -1 and NULL. */
+void child_set_board(struct child *c, int fd, struct scoreboard *board);
 
 /* A new life begins: next spawn number, STARTING. */
 void child_begin(struct child *c, pid_t pid, struct link *link,

@@ -171,6 +171,7 @@ dev_spawn(struct dev *d, struct child *c, struct strings *argv,
 		.envp = env->items,
 		.stdin_fd = stdin_fd,
 		.socket_fd = -1,
+		.board_fd = -1,
 		.log_fd = log_fd,
 		/* PostgreSQL stops at once and recovers at the next start. */
 		.death_signal = c->kind == CHILD_POSTGRES ? SIGQUIT : SIGKILL,

@@ -14,10 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/board_socket.h"
 #include "common/clock.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/scoreboard.h"
 #include "supervisor/dev.h"
 #include "supervisor/group_policy.h"
 #include "supervisor/reap.h"
@@ -226,9 +228,11 @@ child_sockets(struct child *c, int pair[2])
 	return -1;
 }
 
+/* board_fd, which stays the caller's, becomes the child's descriptor 4. */
 static void
 child_spawn(struct child *c, const struct strings *argv,
-            const struct strings *env, const char *path, int death_signal)
+            const struct strings *env, const char *path, int board_fd,
+            int death_signal)
 {
 	uint64_t now = clock_mono_us();
 	int pair[2];
@@ -237,13 +241,16 @@ child_spawn(struct child *c, const struct strings *argv,
 		.argv = argv->items,
 		.envp = env->items,
 		.stdin_fd = -1,
+		.board_fd = board_fd,
 		.log_fd = -1,
 		.death_signal = death_signal,
 	};
 	pid_t pid;
 
-	if (child_sockets(c, pair) < 0)
+	if (child_sockets(c, pair) < 0) {
+		child_set_board(c, -1, NULL);
 		return;
+	}
 	spawn.socket_fd = pair[1];
 	pid = spawn_exec(&spawn);
 	close(pair[1]);
@@ -252,10 +259,29 @@ child_spawn(struct child *c, const struct strings *argv,
 		            child_kind_name(c->kind), c->slot,
 		            strerror((int)-pid));
 		close(pair[0]);
+		child_set_board(c, -1, NULL);
 		backoff_failure(&c->backoff, now);
 		return;
 	}
 	child_begin(c, pid, route_link(c, pair[0]), now);
+}
+
+/* Without one (no memory, no descriptors) a worker runs all the same, with
+ * one action at a time. */
+static void
+worker_board(struct child *c)
+{
+	int fd = scoreboard_make();
+	struct scoreboard *board = fd < 0 ? NULL : scoreboard_map(fd);
+
+	if (board == NULL) {
+		log_warning("worker slot=%u: no scoreboard: %s", c->slot,
+		            strerror(fd < 0 ? -fd : errno));
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	child_set_board(c, fd, board);
 }
 
 static void
@@ -265,14 +291,17 @@ worker_spawn(struct supervisor *s, struct child *c)
 	struct strings env = { NULL, 0 };
 
 	c->spawn++;
+	worker_board(c);
 	for (uint32_t i = 0; i < s->worker_env.count; i++)
 		strings_add(&env, "%s", s->worker_env.items[i]);
 	strings_add(&env, "RAPPEL_FD=3");
+	if (c->board_fd >= 0)
+		strings_add(&env, "RAPPEL_SCOREBOARD_FD=%d", SCOREBOARD_FD);
 	strings_add(&env, "RAPPEL_SLOT=%u", c->slot);
 	strings_add(&env, "RAPPEL_SPAWN=%u", c->spawn);
 	strings_add(&argv, "rappel-worker: slot %u spawn %u", c->slot,
 	            c->spawn);
-	child_spawn(c, &argv, &env, s->programs.worker, SIGKILL);
+	child_spawn(c, &argv, &env, s->programs.worker, c->board_fd, SIGKILL);
 	strings_fini(&argv);
 	strings_fini(&env);
 }
@@ -281,6 +310,8 @@ static void
 flusher_spawn(struct supervisor *s)
 {
 	struct strings argv = { NULL, 0 };
+	int boards[2] = { -1, -1 };
+	int rc;
 
 	s->flusher.spawn++;
 	s->health = HEALTH_STARTING;
@@ -295,10 +326,21 @@ flusher_spawn(struct supervisor *s)
 	}
 	if (s->dev_wanted)
 		strings_add(&argv, "--dev");
+	rc = board_socket_pair(boards);
+	if (rc < 0)
+		log_warning("flusher: no socket for scoreboards: %s",
+		            strerror(-rc));
+	child_set_board(&s->flusher, boards[0], NULL);
+	if (boards[1] >= 0) {
+		strings_add(&argv, "--boards");
+		strings_add(&argv, "%d", BOARD_SOCKET_FD);
+	}
 	/* No death signal: it sees the end of its socket and flushes once
 	 * more before it goes. */
 	child_spawn(&s->flusher, &argv, &s->flusher_env, s->programs.flusher,
-	            0);
+	            boards[1], 0);
+	if (boards[1] >= 0)
+		close(boards[1]);
 	strings_fini(&argv);
 }
 

@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "common/board_socket.h"
 #include "common/clock.h"
 #include "common/link.h"
 #include "common/log.h"
@@ -26,6 +28,24 @@ route_to_flusher(struct supervisor *s, enum frame_type type,
 	link_send(s->flusher.link);
 }
 
+/* Before the HELLO: a flusher that reads that one has the board, or takes the
+ * worker for one without. */
+static void
+route_hand_board(struct supervisor *s, const struct child *worker)
+{
+	int rc;
+
+	if (worker->board_fd < 0 || s->flusher.board_fd < 0)
+		return;
+	rc = board_send(s->flusher.board_fd, worker->slot, worker->spawn,
+	                worker->board_fd);
+	if (rc < 0)
+		log_warning("worker slot=%u: its scoreboard does not reach "
+		            "the flusher: %s",
+		            worker->slot, strerror(-rc));
+}
+
+/* The present flusher hears of a READY worker: its scoreboard, its HELLO. */
 static void
 route_announce(struct child *worker)
 {
@@ -35,6 +55,7 @@ route_announce(struct child *worker)
 	if (s->flusher.phase != CHILD_READY || worker->announced)
 		return;
 	worker->announced = true;
+	route_hand_board(s, worker);
 	/* What earlier flushers had it run: this one counts from here. */
 	before = worker->dispatched < UINT32_MAX ? (uint32_t)worker->dispatched
 	                                         : UINT32_MAX;

@@ -43,13 +43,15 @@ static void
 spawn_descriptors(const struct spawn *s)
 {
 	int log_fd = s->log_fd, socket_fd = s->socket_fd;
-	int stdin_fd = s->stdin_fd;
-	int null_fd;
+	int board_fd = s->board_fd, stdin_fd = s->stdin_fd;
+	int null_fd, first_closed = 3;
 
-	/* Out of the way of 0 to 3 first, whatever they were. */
+	/* Out of the way of 0 to 4 first, whatever they were. */
 	if (log_fd >= 0 && (log_fd = fcntl(log_fd, F_DUPFD, 10)) < 0)
 		spawn_die(s, "dup");
 	if (socket_fd >= 0 && (socket_fd = fcntl(socket_fd, F_DUPFD, 10)) < 0)
+		spawn_die(s, "dup");
+	if (board_fd >= 0 && (board_fd = fcntl(board_fd, F_DUPFD, 10)) < 0)
 		spawn_die(s, "dup");
 	if (stdin_fd >= 0 && (stdin_fd = fcntl(stdin_fd, F_DUPFD, 10)) < 0)
 		spawn_die(s, "dup");
@@ -63,8 +65,10 @@ spawn_descriptors(const struct spawn *s)
 		spawn_move_fd(s, null_fd, 2);
 	spawn_move_fd(s, 2, 1);
 	if (socket_fd >= 0)
-		spawn_move_fd(s, socket_fd, 3);
-	if (close_range(socket_fd >= 0 ? 4 : 3, ~0U, 0) != 0)
+		spawn_move_fd(s, socket_fd, first_closed++);
+	if (socket_fd >= 0 && board_fd >= 0)
+		spawn_move_fd(s, board_fd, first_closed++);
+	if (close_range((unsigned)first_closed, ~0U, 0) != 0)
 		spawn_die(s, "close_range");
 }
 

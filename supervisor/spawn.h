@@ -3,7 +3,7 @@
  *
  * The child gets: descriptors 0 (/dev/null, or
  * stdin_fd), 1 and 2 (the log, or log_fd), 3
- * (its socket, or none); a process group of its own; default signals, empty
+ * (its socket, or none), 4 (board_fd, or none); a process group of its own; default signals, empty
  * mask; no_new_privs; exactly the environment given.
  */
 #ifndef SUPERVISOR_SPAWN_H
@@ -20,6 +20,7 @@ struct spawn {
 	char *const *envp;
 	int stdin_fd;   /* becomes 0; -1 for /dev/null */
 	int socket_fd;  /* becomes 3; -1 for none */
+	int board_fd;   /* becomes 4, only beside a socket; -1 for none */
 	int log_fd;     /* becomes 1 and 2; -1 keeps ours */
 	const char *cwd; /* NULL for ours */
 	int death_signal; /* sent when the supervisor dies; 0 for none */

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/frame.h"
 #include "common/log.h"
+#include "common/scoreboard.h"
 #include "common/value.h"
 #include "worker/actions.h"
 #include "worker/worker.h"
@@ -21,7 +22,7 @@
 #define PAYLOAD_DEPTH_MAX 40
 #define READ_BYTES ((size_t)128 << 10)
 #define KEEP_BYTES ((size_t)1 << 20)
-#define ITEM_PARTS 7U
+#define ITEM_PARTS 8U
 
 /* The process's own: there is one runtime, and actions ask it things. */
 static struct {
@@ -29,6 +30,7 @@ static struct {
 	uint16_t slot;
 	uint32_t spawn;
 	size_t value_bytes_max;
+	struct scoreboard *board; /* NULL: none */
 	struct buf in;
 	struct buf out;
 	size_t begun;    /* where the COMPLETION frame in out begins */
@@ -132,6 +134,12 @@ completions_flush(void)
 	send_all(&rt.out);
 }
 
+static bool
+task_has_place(const struct task *t)
+{
+	return rt.board != NULL && t->place < SCOREBOARD_PLACES;
+}
+
 static void
 completion_add(const struct task *t, const struct outcome *o, uint64_t run_us,
                uint64_t now_us)
@@ -160,6 +168,9 @@ completion_add(const struct task *t, const struct outcome *o, uint64_t run_us,
 		value_pack_raw(b, o->result);
 	}
 	rt.count++;
+	/* The answer is whole, and nobody has it yet. */
+	if (task_has_place(t))
+		scoreboard_done(rt.board, (uint32_t)t->place, t->token);
 	if (b->len >= RUNTIME_BATCH_BYTES ||
 	    now_us - rt.oldest_us >= RUNTIME_HOLD_US)
 		completions_flush();
@@ -171,7 +182,7 @@ hello_send(void)
 	struct buf *b = &rt.out;
 	size_t begun = frame_begin(b, FRAME_HELLO, rt.slot, rt.spawn);
 
-	value_pack_map(b, 5);
+	value_pack_map(b, 6);
 	value_pack_text(b, "protocol");
 	value_pack_uint(b, PROTOCOL_VERSION);
 	value_pack_text(b, "pid");
@@ -182,6 +193,8 @@ hello_send(void)
 		value_pack_text(b, actions[i].name);
 	value_pack_text(b, "window");
 	value_pack_uint(b, RUNTIME_WINDOW);
+	value_pack_text(b, "scoreboard");
+	value_pack_bool(b, rt.board != NULL);
 	value_pack_text(b, "language");
 	value_pack_text(b, "native");
 	frame_end(b, begun, 0);
@@ -202,7 +215,9 @@ task_read(struct cursor *c, struct task *t)
 	    cursor_uint(c, &t->activation) < 0 ||
 	    cursor_uint(c, &t->attempt) < 0 ||
 	    cursor_bytes(c, &t->action) < 0 ||
-	    cursor_uint(c, &t->timeout_us) < 0 || c->at >= c->end)
+	    cursor_uint(c, &t->timeout_us) < 0 ||
+	    cursor_uint(c, &t->place) < 0 || t->place > SCOREBOARD_NO_PLACE ||
+	    t->token > SCOREBOARD_TOKEN_MAX || c->at >= c->end)
 		return -EPROTO;
 	t->input = cursor_value(c);
 	return 0;
@@ -215,6 +230,13 @@ task_run(const struct task *t, uint64_t *clock_us)
 	struct outcome *o = &rt.outcome;
 	uint64_t began = *clock_us;
 
+	if (action != NULL && action->slow) {
+		completions_flush();
+		began = *clock_us = clock_mono_us();
+	}
+	if (task_has_place(t) &&
+	    !scoreboard_claim(rt.board, (uint32_t)t->place, t->token, began))
+		return; /* it runs elsewhere */
 	outcome_reset(o);
 	if (action == NULL) {
 		outcome_fail(o, "Rappel.UnknownAction",
@@ -222,10 +244,6 @@ task_run(const struct task *t, uint64_t *clock_us)
 		             (int)(t->action.len < 128 ? t->action.len : 128),
 		             (const char *)t->action.data);
 	} else {
-		if (action->slow) {
-			completions_flush();
-			began = clock_mono_us();
-		}
 		action->run(t, o);
 	}
 	/* The end of one is the beginning of the next: a clock read less. */
@@ -324,8 +342,22 @@ input_read(void)
 	}
 }
 
+/* Not ours, or no memory: it works without. The mapping stays, and no
+ * program that an action starts inherits it. */
+static void
+board_open(int fd)
+{
+	if (fd < 0)
+		return;
+	rt.board = scoreboard_map(fd);
+	if (rt.board == NULL)
+		log_warning("no scoreboard: %s", strerror(errno));
+	close(fd);
+}
+
 int
-runtime_run(int fd, uint16_t slot, uint32_t spawn, size_t value_bytes_max)
+runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
+            size_t value_bytes_max)
 {
 	int rc;
 
@@ -333,6 +365,7 @@ runtime_run(int fd, uint16_t slot, uint32_t spawn, size_t value_bytes_max)
 	rt.slot = slot;
 	rt.spawn = spawn;
 	rt.value_bytes_max = value_bytes_max;
+	board_open(board_fd);
 	hello_send();
 	do {
 		input_read();
@@ -343,5 +376,6 @@ runtime_run(int fd, uint16_t slot, uint32_t spawn, size_t value_bytes_max)
 	buf_fini(&rt.out);
 	buf_fini(&rt.outcome.own);
 	buf_fini(&rt.outcome.cause);
+	scoreboard_unmap(&rt.board);
 	return rc > 0 ? 0 : EXIT_BUG;
 }

@@ -5,6 +5,9 @@
  * when the input is used up, when there are RUNTIME_BATCH_BYTES of them, when
  * the oldest is RUNTIME_HOLD_US old, and before an action that may take long,
  * so that a quick answer is never held behind a slow action.
+ *
+ * With a scoreboard each item's place is claimed before it is run; what was
+ * recalled meanwhile is skipped without a word.
  */
 #ifndef WORKER_RUNTIME_H
 #define WORKER_RUNTIME_H
@@ -17,8 +20,9 @@
 #define RUNTIME_WINDOW 1024U
 
 /* Runs until DRAIN (returns 0) or until the socket ends (does not return).
- * Anything wrong with what arrives returns 70. */
-int runtime_run(int fd, uint16_t slot, uint32_t spawn,
+ * Anything wrong with what arrives returns 70. board_fd: its scoreboard,
+ * closed once it is mapped; < 0 for none. */
+int runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
                 size_t value_bytes_max);
 
 /* ---- for actions that wait ---- */

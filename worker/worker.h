@@ -20,6 +20,7 @@ struct task {
 	uint64_t attempt;
 	struct slice action;
 	uint64_t timeout_us; /* 0 for none */
+	uint64_t place;      /* in the scoreboard, or SCOREBOARD_NO_PLACE */
 	struct slice input;  /* a checked value */
 };
 

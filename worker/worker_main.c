@@ -60,6 +60,7 @@ main(int argc, char **argv)
 		(void)log_level_parse(level_name, &level);
 	snprintf(comp, sizeof(comp), "worker/%lld", slot);
 	log_init(comp, level);
-	return runtime_run((int)fd, (uint16_t)slot, (uint32_t)spawn,
+	return runtime_run((int)fd, (int)env_number("RAPPEL_SCOREBOARD_FD", 64),
+	                   (uint16_t)slot, (uint32_t)spawn,
 	                   bytes > 0 ? (size_t)bytes : VALUE_BYTES_DEFAULT);
 }

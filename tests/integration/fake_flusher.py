@@ -3,9 +3,10 @@
 
 rappeld starts it as its flusher. It connects to the test's socket
 (RAPPEL_TEST_SOCKET), says HELLO to the supervisor and passes frame bodies on
-in both directions. A body of the test's that is no frame but ["exit", code]
-ends it; ["hang"] makes it deaf. It acknowledges every COMPLETION itself and
-keeps KEPT to itself, unless RAPPEL_TEST_RAW is set.
+in both directions. What it dispatches is written to the scoreboards that it
+was handed, as waiting. A body of the test's that is no frame but
+["exit", code] ends it; ["hang"] makes it deaf. It acknowledges every
+COMPLETION itself and keeps KEPT to itself, unless RAPPEL_TEST_RAW is set.
 """
 
 import msgpack
@@ -16,7 +17,9 @@ import struct
 import sys
 import time
 
-HELLO, COMPLETION, ACK, KEPT, TICK = 1, 11, 17, 18, 19
+import scoreboard
+
+HELLO, DISPATCH, COMPLETION, ACK, KEPT, TICK = 1, 10, 11, 17, 18, 19
 
 
 def frames(data):
@@ -33,7 +36,28 @@ def framed(body):
     return struct.pack(">I", len(body)) + body
 
 
+class Boards:
+    """What the supervisor hands over, by slot and spawn."""
+
+    def __init__(self):
+        self.sock = socket.socket(fileno=4) if "--boards" in sys.argv \
+            else None
+        self.known = {}
+
+    def wait(self, slot, spawn, items):
+        while self.sock is not None:
+            got = scoreboard.receive(self.sock)
+            if got is None:
+                break
+            self.known[got[:2]] = scoreboard.Board(got[2])
+            os.close(got[2])
+        board = self.known.get((slot, spawn))
+        for item in items if board is not None else ():
+            board.wait(item[6], item[0], item[1], item[2], item[3])
+
+
 def main():
+    boards = Boards()
     supervisor = socket.socket(fileno=3)
     test = socket.socket(socket.AF_UNIX)
     test.connect(os.environ["RAPPEL_TEST_SOCKET"])
@@ -69,6 +93,8 @@ def main():
                     return message[1]
                 if message[0] == b"hang":
                     time.sleep(3600)
+                if message[0] == DISPATCH:
+                    boards.wait(message[1], message[2], message[4])
                 supervisor.sendall(framed(body))
 
 

@@ -21,6 +21,7 @@ import time
 import msgpack
 
 import harness
+import scoreboard
 from pool import wait_for
 
 HELLO, DISPATCH, COMPLETION = 1, 10, 11
@@ -45,6 +46,8 @@ class Flusher:
         self.log_path = os.path.join(self.folder, "log")
         self.process = None
         self.sock = None
+        self.boards_sock = None
+        self.boards = {}   # of the workers, by slot
         self.held = []     # (slot, spawn, item)
         self.seen = []     # (instance, activation, attempt, action)
         self.frames = []   # all others: KILL and what surprises
@@ -66,13 +69,17 @@ class Flusher:
 
     def start(self):
         self.sock, theirs = socket.socketpair()
+        self.boards_sock, boards = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [harness.program("rappel-flusher"), "--fd",
-                 str(theirs.fileno()), "--dir", self.folder],
-                env=self.env, pass_fds=[theirs.fileno()],
+                 str(theirs.fileno()), "--boards", str(boards.fileno()),
+                 "--dir", self.folder],
+                env=self.env, pass_fds=[theirs.fileno(), boards.fileno()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         theirs.close()
+        boards.close()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         threading.Thread(target=self._tick, daemon=True).start()
@@ -92,10 +99,17 @@ class Flusher:
             raise AssertionError(self.log())
         return self
 
-    def hello(self, slot, actions, spawn=1, window=64):
+    def hello(self, slot, actions, spawn=1, window=64, board=True):
         self.counts[slot] = 0
+        self.boards.pop(slot, None)
+        if board:
+            fd = scoreboard.make()
+            self.boards[slot] = scoreboard.Board(fd)
+            scoreboard.send(self.boards_sock, slot, spawn, fd)
+            os.close(fd)
         self.send(HELLO, slot, spawn, 0, {
-            "protocol": 1, "pid": 1, "actions": actions, "window": window})
+            "protocol": 1, "pid": 1, "actions": actions, "window": window,
+            "scoreboard": board})
         return self
 
     def gone(self, slot, spawn=1):
@@ -122,6 +136,7 @@ class Flusher:
             self.process.wait()
         if self.sock is not None:
             self.sock.close()
+            self.boards_sock.close()
             self.reader.join()
 
     def log(self):
@@ -182,20 +197,36 @@ class Flusher:
     def _dispatched(self, slot, spawn, items):
         answers = []
         for item in items:
+            if not self.claim(slot, item):
+                continue
             self.seen.append((item[1], item[2], item[3], item[4]))
             if item[4] == "hold" and self.holding:
                 self.held.append((slot, spawn, item))
             else:
-                answers.append(answer(item))
+                answers.append(self.answer(slot, item))
         if answers:
             self.send(COMPLETION, slot, spawn, len(answers), answers)
+
+    def claim(self, slot, item):
+        """A worker begins it; False when it was recalled."""
+        board = self.boards.get(slot)
+        return board is None or board.claim(item[6], item[0])
+
+    def answer(self, slot, item):
+        """It has ended, with its input as its result."""
+        if slot in self.boards:
+            self.boards[slot].done(item[6], item[0])
+        return [*item[:4], 0, 3, item[7]]
+
+    def complete(self, slot, spawn, item):
+        self.send(COMPLETION, slot, spawn, 1, [self.answer(slot, item)])
 
     def release(self):
         """What is held is answered, and from now on at once."""
         self.holding = False
         held, self.held = self.held, []
         for slot, spawn, item in held:
-            self.send(COMPLETION, slot, spawn, 1, [answer(item)])
+            self.complete(slot, spawn, item)
 
     def wait_held(self, count):
         wait_for(f"{count} are held", lambda: len(self.held) >= count or

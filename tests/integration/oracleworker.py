@@ -7,6 +7,9 @@ first argument names, so that it survives a SIGKILL and can be compared with
 the journal. A line has, separated by tabs: what, wall clock and boot clock
 in microseconds, instance, activation, attempt, action, pid, spawn.
 
+It has no compare-and-swap and so no use for its scoreboard: it gets one
+action at a time.
+
 It ignores SIGTERM. The action "hang" ends when the file RECORD.release is
 there; it gets nothing done and hears nothing until then.
 """

@@ -25,6 +25,8 @@ except ImportError:
         raise
     os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B"] + sys.argv)
 
+from scoreboard import PLACES  # noqa: E402
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("RAPPEL_BUILD", "build"))
 
@@ -210,9 +212,10 @@ class Case(unittest.TestCase):
         return found
 
     def dispatch(self, peer, hello, *items):
-        """items: (token, action, input) or with timeout_us."""
+        """items: (token, action, input). A place is used again after 1024
+        others."""
         peer.send([DISPATCH, hello[1], hello[2], len(items),
-                   [[token, INSTANCE, 7, 1, action, 0, value]
+                   [[token, INSTANCE, 7, 1, action, 0, token % PLACES, value]
                     for token, action, value in items]])
 
     def run_action(self, peer, hello, action, value):
@@ -220,8 +223,7 @@ class Case(unittest.TestCase):
         frame = peer.expect(COMPLETION)
         self.assertEqual(frame[:4], [COMPLETION, hello[1], hello[2], 1])
         item = frame[4][0]
-        self.assertEqual(item[0], 99)
-        self.assertEqual(item[1:4], [INSTANCE, 7, 1])
+        self.assertEqual(item[:4], [99, INSTANCE, 7, 1])
         return item[6:] if item[4] == 0 else tuple(item[6:])
 
     # ---- the control socket ----

@@ -384,8 +384,7 @@ class FlusherTest(unittest.TestCase):
         flusher.holding = False
         for slot, spawn, item in flusher.held:
             if item[-1] == 2:
-                flusher.send(fakesupervisor.COMPLETION, slot, spawn, 1,
-                             [fakesupervisor.answer(item)])
+                flusher.complete(slot, spawn, item)
         time.sleep(0.3)
         flusher.close()
         time.sleep(0.9)

@@ -58,7 +58,7 @@ class Life(Case):
         peer.send([STATUS, 0, 0, WORKING, {}])
         hello = self.hellos(peer)
         self.assertEqual(about["argv"][1:],
-                         ["--fd", "3", "--dir", self.dir])
+                         ["--fd", "3", "--dir", self.dir, "--boards", "4"])
         self.assertEqual(about["env"]["RAPPEL_DATABASE_URL"], "host=/flag")
         self.assertEqual(about["env"]["PGPASSWORD"], "y")
         self.assertNotIn("SECRET", about["env"])
@@ -70,7 +70,7 @@ class Life(Case):
             self.assertIn(name, [
                 "PATH", "HOME", "LANG", "TZ", "JOURNAL_STREAM", "RAPPEL_FD",
                 "RAPPEL_SLOT", "RAPPEL_SPAWN", "RAPPEL_LOG_LEVEL",
-                "RAPPEL_VALUE_BYTES_MAX"])
+                "RAPPEL_SCOREBOARD_FD", "RAPPEL_VALUE_BYTES_MAX"])
         self.assertEqual(sorted(os.listdir(f"/proc/{pid}/fd")),
                          ["0", "1", "2", "3"])
         with open(f"/proc/{pid}/cmdline", "rb") as text:
@@ -101,7 +101,7 @@ class Life(Case):
         self.dispatch(peer, hello[0], (2, "echo", {"x": 1}))
         back = peer.expect(UNDELIVERABLE)
         self.assertEqual(back[1:4], [0, 1, 1])
-        self.assertEqual(back[4][0][6], {"x": 1})
+        self.assertEqual(back[4][0][7], {"x": 1})
         self.assertEqual(self.run_action(peer, again, "echo", 5), [5])
         peer.send([DISPATCH, 700, 1, 0, []])
         self.assertEqual(peer.expect(UNDELIVERABLE)[1:3], [700, 1])

@@ -107,7 +107,7 @@ class Actions(Case):
         self.assertEqual(
             self.shell("ls /proc/self/fd | wc -l")[0], 4)
         self.peer.send([DISPATCH, 0, 1, 1, [
-            [99, INSTANCE, 7, 1, "command", 5000000,
+            [99, INSTANCE, 7, 1, "command", 5000000, 0,
              {"command": ["sh", "-c", "echo $RAPPEL_DEADLINE"]}]]])
         deadline = self.peer.expect(COMPLETION)[4][0][6]
         self.assertLess(abs(deadline - time.time() - 5), 2)
@@ -262,7 +262,7 @@ class Evil(Case):
     def test_everything_sent_arrives_before_gone(self):
         peer = self.evil(
             "hello(); s.recv(99)\nfor i in range(2000):\n"
-            "  send(11, slot, spawn, 1, [[i, 0, 1, 'x' * 1000]])\n"
+            "  send(11, slot, spawn, 1, [[i, b'', 7, 1, 0, 1, 'x' * 1000]])\n"
             "os.kill(os.getpid(), 9)")
         self.dispatch(peer, peer.expect(HELLO, 0), (1, "x", None))
         got = []
@@ -281,7 +281,7 @@ class Evil(Case):
         big = "x" * (1 << 20)
         for token in range(40):
             peer.send([DISPATCH, 0, 1, 1,
-                       [[token, INSTANCE, 1, 1, "x", 0, big]]])
+                       [[token, INSTANCE, 1, 1, "x", 0, token, big]]])
         # The others and the flusher's orders are not held up by that.
         peer.send([KILL, 0, 1, 0, {}])
         peer.expect(GONE, 0, 3)
@@ -289,7 +289,7 @@ class Evil(Case):
     def test_flusher_that_does_not_read(self):
         peer = self.evil(
             "hello(); s.recv(99)\nfor i in range(64):\n"
-            "  send(11, slot, spawn, 1, [[i, 0, 1, 'x' * 1000000]])\n"
+            "  send(11, slot, spawn, 1, [[i, b'', 7, 1, 0, 1, 'x' * 1000000]])\n"
             "s.recv(1)")
         self.dispatch(peer, peer.expect(HELLO, 0), (1, "x", None))
         time.sleep(1)  # the fake stops reading when nobody reads it

@@ -31,12 +31,12 @@ START_TEST(first_in_first_out_and_lost_ones_first)
 	route = route_find(&routes, slice_of("a"));
 	/* More than the first ring holds, so that it grows while it wraps. */
 	for (uint32_t i = 0; i < 40; i++)
-		route_push(&routes, route, &(struct ready){ &lease, i, 1 });
+		route_push(&routes, route, &(struct ready){ &lease, i, 1, 0 });
 	for (uint32_t i = 0; i < 30; i++)
 		ck_assert_uint_eq(route_pop(&routes, route).activation, i);
 	for (uint32_t i = 40; i < 200; i++)
-		route_push(&routes, route, &(struct ready){ &lease, i, 1 });
-	route_push_front(&routes, route, &(struct ready){ &lease, 999, 2 });
+		route_push(&routes, route, &(struct ready){ &lease, i, 1, 0 });
+	route_push_front(&routes, route, &(struct ready){ &lease, 999, 2, 0 });
 	ck_assert_uint_eq(routes.queued, 171);
 	ck_assert_uint_eq(lease.queued, 171);
 	ck_assert_uint_eq(route_pop(&routes, route).activation, 999);

@@ -1,0 +1,343 @@
+/*
+ * dispatch_watch - how long things take: recall of what waits behind a slow
+ * action, timeouts, workers that do not begin or do not end.
+ *
+ * What a worker does is read from its scoreboard when a timer says that it
+ * is time to look, never on the way of an action. Two timers: one while
+ * something is held behind something, for recalls; one for the next moment
+ * at which a deadline could have passed.
+ */
+#include "flusher/dispatch_parts.h"
+
+#include "common/assert.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "flusher/flusher.h"
+#include "flusher/lease.h"
+
+/* What nobody wants any more may run on for that long. */
+#define ABANDON_US CLOCK_SECOND_US
+/* An action that runs that long holds up what waits behind it. */
+#define RECALL_US (10 * CLOCK_MS_US)
+/* How often a slot may be looked at while there is work for it. */
+#define LOOK_US (2 * CLOCK_MS_US)
+/* A worker that runs nothing begins what it was sent in that time. */
+#define BEGIN_US (10 * CLOCK_SECOND_US)
+/* An answer may be held up by back-pressure; that long it is not. */
+#define ANSWER_US (60 * CLOCK_SECOND_US)
+
+static void
+timer_arm(struct event *event, uint64_t *armed_us, uint64_t at_us,
+          uint64_t now_us)
+{
+	uint64_t wait = at_us > now_us ? at_us - now_us : 0;
+	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
+		              .tv_usec = (suseconds_t)(wait %
+		                                       CLOCK_SECOND_US) };
+
+	if (*armed_us != 0 && *armed_us <= at_us)
+		return;
+	*armed_us = at_us;
+	event_add(event, &tv);
+}
+
+/* The sooner of two moments, where 0 is never. */
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void
+slot_astray(struct dispatch *d, struct slot *slot)
+{
+	slot_refuse(d->flusher, slot,
+	            "its scoreboard says what nobody wrote there");
+}
+
+/* ---- recall ---- */
+
+static bool
+flight_recall(struct flight *flight)
+{
+	struct slot *slot = flight->slot;
+
+	return slot->places.board != NULL &&
+	       scoreboard_recall(slot->places.board, flight->place,
+	                         flight->place_token);
+}
+
+/* All that the worker has not begun; what is recalled is ready again. */
+static void
+slot_recall(struct dispatch *d, struct slot *slot)
+{
+	struct flight *flight, *before;
+
+	/* From the last on, so that they keep their order at the front. */
+	for (flight = TAILQ_LAST(&slot->flights, slot_flights);
+	     flight != NULL; flight = before) {
+		before = TAILQ_PREV(flight, slot_flights, slot_entry);
+		if (flight_recall(flight))
+			flight_give_back(d, flight);
+	}
+}
+
+/*
+ * Looks from the front for what runs. Stalls the slot when that began too
+ * long ago. Returns when to look again, or 0 when there is no reason to.
+ */
+static uint64_t
+slot_look(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	struct flight *flight;
+	uint64_t began;
+
+	slot->looked_us = now_us;
+	TAILQ_FOREACH (flight, &slot->flights, slot_entry) {
+		switch (flight_look(flight, now_us, &began)) {
+		case FLIGHT_DONE:
+			continue;
+		case FLIGHT_WAITING:
+			return now_us + RECALL_US; /* it comes to that */
+		case FLIGHT_ASTRAY:
+			slot_astray(d, slot);
+			return 0;
+		case FLIGHT_RUNNING:
+			if (now_us - began < RECALL_US)
+				return began + RECALL_US;
+			slot->stalled_token = flight->token;
+			slot_recall(d, slot);
+			return 0;
+		}
+	}
+	return 0;
+}
+
+bool
+watch_moves(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	const struct flight *front = TAILQ_FIRST(&slot->flights);
+
+	if (slot->stalled_token != 0)
+		return false;
+	if (front != NULL && front->sent_us + RECALL_US <= now_us &&
+	    slot->looked_us + LOOK_US <= now_us &&
+	    slot->places.board != NULL)
+		(void)slot_look(d, slot, now_us);
+	return slot->phase == SLOT_READY && slot->stalled_token == 0;
+}
+
+static void
+recall_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct dispatch *d = arg;
+	uint64_t now = clock_mono_us();
+	uint64_t next = 0;
+
+	(void)fd;
+	(void)what;
+	d->recall_armed_us = 0;
+	for (uint32_t i = 0; i < d->slots_used; i++) {
+		struct slot *slot = &d->slots[i];
+		uint64_t at;
+
+		if (slot->held < 2 || slot->phase != SLOT_READY ||
+		    slot->stalled_token != 0)
+			continue;
+		at = TAILQ_FIRST(&slot->flights)->sent_us + RECALL_US;
+		next = sooner(next, at > now ? at : slot_look(d, slot, now));
+	}
+	if (next != 0)
+		timer_arm(d->recall_event, &d->recall_armed_us, next, now);
+	flusher_drain_step(d->flusher);
+}
+
+/* ---- deadlines ---- */
+
+static void
+flight_overdue(struct dispatch *d, struct flight *flight, uint64_t run_us)
+{
+	struct flusher *f = d->flusher;
+	struct slot *slot = flight->slot;
+
+	if (flight->lease != NULL) {
+		f->counters.timeouts++;
+		log_info("action timed out action=%s slot=%u after_us=%llu",
+		         flight->route->name, slot->no,
+		         (unsigned long long)flight->timeout_us);
+		flight_fail(f, flight, EVENT_FAILED, "States.Timeout",
+		            "the action ran longer than its TimeoutSeconds",
+		            run_us);
+	}
+	flight_free(d, flight);
+	slot_recall(d, slot);
+	slot_kill(f, slot, "its action had to end");
+}
+
+/* When a flight's time is over, or could be at the soonest; 0: never. */
+static uint64_t
+flight_due(const struct flight *flight, enum flight_phase phase,
+           uint64_t began_us, uint64_t now_us)
+{
+	uint64_t from = phase == FLIGHT_WAITING ? now_us : began_us;
+	uint64_t due = flight->lease == NULL ? flight->kill_us :
+	    flight->timeout_us != 0          ? from + flight->timeout_us :
+	                                       0;
+
+	/* One that has ended is not late, but for one that only says so. */
+	return due != 0 && phase == FLIGHT_DONE ? due + ANSWER_US : due;
+}
+
+/* When the worker should have begun the flight that is its next. */
+static uint64_t
+slot_begin_by(const struct slot *slot, const struct flight *flight)
+{
+	uint64_t from = flight->sent_us > slot->heard_us ? flight->sent_us :
+	                                                   slot->heard_us;
+
+	return from + BEGIN_US;
+}
+
+/* Acts on what is due. Returns when to look again; 0: never. */
+static uint64_t
+slot_deadlines(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	bool idle = true; /* nothing before it runs or is being answered */
+	bool first = true; /* of those that wait */
+	uint64_t began, due, next = 0;
+	struct flight *flight;
+
+	TAILQ_FOREACH (flight, &slot->flights, slot_entry) {
+		enum flight_phase phase = flight_look(flight, now_us, &began);
+
+		if (phase == FLIGHT_ASTRAY) {
+			slot_astray(d, slot);
+			return 0;
+		}
+		due = flight_due(flight, phase, began, now_us);
+		if (due != 0 && due <= now_us) {
+			flight_overdue(d, flight, now_us - began);
+			return 0;
+		}
+		next = sooner(next, due);
+		if (first && phase == FLIGHT_WAITING) {
+			first = false;
+			due = idle ? slot_begin_by(slot, flight)
+			           : now_us + BEGIN_US;
+			if (due <= now_us) {
+				slot_recall(d, slot);
+				slot_kill(d->flusher, slot,
+				          "it did not begin what it was sent");
+				return 0;
+			}
+			next = sooner(next, due);
+		}
+		idle = false;
+	}
+	return next;
+}
+
+static void
+deadline_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct dispatch *d = arg;
+	uint64_t now = clock_mono_us();
+	uint64_t next = 0;
+
+	(void)fd;
+	(void)what;
+	d->deadline_armed_us = 0;
+	for (uint32_t i = 0; i < d->slots_used; i++) {
+		if (d->slots[i].phase == SLOT_READY)
+			next = sooner(next,
+			              slot_deadlines(d, &d->slots[i], now));
+	}
+	if (next != 0)
+		timer_arm(d->deadline_event, &d->deadline_armed_us, next, now);
+	flusher_drain_step(d->flusher);
+}
+
+void
+watch_sent(struct dispatch *d, const struct slot *slot,
+           const struct flight *flight)
+{
+	uint64_t now = flight->sent_us;
+	uint64_t due = now + BEGIN_US;
+
+	/* It cannot begin before it is sent: the timer's look finds out. */
+	if (flight->timeout_us != 0 && flight->timeout_us < BEGIN_US)
+		due = now + flight->timeout_us;
+	timer_arm(d->deadline_event, &d->deadline_armed_us, due, now);
+	if (slot->held > 1)
+		timer_arm(d->recall_event, &d->recall_armed_us,
+		          now + RECALL_US, now);
+}
+
+void
+dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
+{
+	struct dispatch *d = f->dispatch;
+	struct flight *flight, *next;
+	uint64_t now = clock_mono_us();
+
+	for (flight = LIST_FIRST(&lease->flights); flight != NULL;
+	     flight = next) {
+		next = LIST_NEXT(flight, lease_entry);
+		if (flight->activation != activation)
+			continue;
+		/* What did not begin never will, and nobody pays for it. */
+		if (flight_recall(flight)) {
+			flight_free(d, flight);
+			flusher_turn_wanted(f);
+			continue;
+		}
+		LIST_REMOVE(flight, lease_entry);
+		flight->lease = NULL;
+		flight->kill_us = now + ABANDON_US;
+		timer_arm(d->deadline_event, &d->deadline_armed_us,
+		          flight->kill_us, now);
+	}
+}
+
+void
+watch_deadlines(struct dispatch *d)
+{
+	uint64_t now = clock_mono_us();
+
+	timer_arm(d->deadline_event, &d->deadline_armed_us, now, now);
+}
+
+void
+dispatch_unwanted(struct flusher *f)
+{
+	struct dispatch *d = f->dispatch;
+	uint64_t kill_us = clock_mono_us() + ABANDON_US;
+
+	for (uint32_t i = 0; i < d->slots_used; i++) {
+		struct flight *flight;
+
+		TAILQ_FOREACH (flight, &d->slots[i].flights, slot_entry)
+			if (flight->adopted && flight->lease == NULL)
+				flight->kill_us = kill_us;
+	}
+	watch_deadlines(d);
+}
+
+/* ---- life ---- */
+
+void
+watch_create(struct dispatch *d)
+{
+	struct event_base *base = d->flusher->base;
+
+	d->deadline_event = event_new(base, -1, 0, deadline_cb, d);
+	d->recall_event = event_new(base, -1, 0, recall_cb, d);
+	ASSERT(d->deadline_event != NULL && d->recall_event != NULL);
+}
+
+void
+watch_destroy(struct dispatch *d)
+{
+	event_free(d->deadline_event);
+	event_free(d->recall_event);
+}
