@@ -62,6 +62,7 @@ class Flusher:
         self.ticking = True
         self.holding = True
         self.writing = threading.Lock()
+        self.keeping = threading.Lock()  # of what is held
         self.reader = None
         test.addCleanup(self.end)
 
@@ -200,9 +201,11 @@ class Flusher:
             if not self.claim(slot, item):
                 continue
             self.seen.append((item[1], item[2], item[3], item[4]))
-            if item[4] == "hold" and self.holding:
-                self.held.append((slot, spawn, item))
-            else:
+            with self.keeping:
+                held = item[4] == "hold" and self.holding
+                if held:
+                    self.held.append((slot, spawn, item))
+            if not held:
                 answers.append(self.answer(slot, item))
         if answers:
             self.send(COMPLETION, slot, spawn, len(answers), answers)
@@ -223,8 +226,9 @@ class Flusher:
 
     def release(self):
         """What is held is answered, and from now on at once."""
-        self.holding = False
-        held, self.held = self.held, []
+        with self.keeping:
+            self.holding = False
+            held, self.held = self.held, []
         for slot, spawn, item in held:
             self.complete(slot, spawn, item)
 

@@ -5,10 +5,10 @@
     board.wait(0, token, instance, activation, attempt)
     board.claim(0, token)
 
-Python has no compare-and-swap: claim() looks and then writes. That is enough
-where a test knows that nobody recalls at that moment, and for lying.
+Python has no compare-and-swap of its own; GCC's libatomic has one.
 """
 
+import ctypes
 import fcntl
 import mmap
 import os
@@ -21,6 +21,13 @@ FREE, WAITING, RUNNING, DONE, RECALLED = range(5)
 # struct message of common/board_socket.c: slot, zero, spawn.
 MESSAGE = struct.Struct("=HHI")
 F_ADD_SEALS, SEALS = 1033, 0x1 | 0x2 | 0x4  # SEAL, SHRINK, GROW
+
+
+SWAP = getattr(ctypes.CDLL("libatomic.so.1"), "__atomic_compare_exchange_8")
+SWAP.restype = ctypes.c_bool
+SWAP.argtypes = (ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint64),
+                 ctypes.c_uint64, ctypes.c_int, ctypes.c_int)
+SEQ_CST = 5
 
 
 def now_us():
@@ -53,9 +60,12 @@ def receive(sock):
 
 class Board:
     def __init__(self, fd):
+        self.fd = os.dup(fd)
         self.memory = mmap.mmap(fd, PLACES * PLACE)
         # Whole words at a time, as the hardware writes them.
         self.words = memoryview(self.memory).cast("Q")
+        self.address = ctypes.addressof(
+            ctypes.c_char.from_buffer(self.memory))
 
     def word(self, place):
         return self.words[place * PLACE // 8]
@@ -73,13 +83,15 @@ class Board:
             "=QI", activation, attempt)
         self.set_word(place, token << 3 | WAITING)
 
+    def swap(self, place, token, old, new):
+        """From one phase to another; False when it was not in the first."""
+        expected = ctypes.c_uint64(token << 3 | old)
+        return SWAP(self.address + place * PLACE, ctypes.byref(expected),
+                    token << 3 | new, SEQ_CST, SEQ_CST)
+
     def claim(self, place, token):
-        if self.look(place) != (token, WAITING):
-            return False
         self.words[place * PLACE // 8 + 1] = now_us()
-        self.set_word(place, token << 3 | RUNNING)
-        return True
+        return self.swap(place, token, WAITING, RUNNING)
 
     def done(self, place, token):
-        if self.look(place) == (token, RUNNING):
-            self.set_word(place, token << 3 | DONE)
+        self.swap(place, token, RUNNING, DONE)
