@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "common/assert.h"
-#include "common/clock.h"
 #include "common/mem.h"
 #include "engine/journal.h"
 #include "flusher/commit.h"
@@ -271,7 +270,6 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 	struct journal_place place = { .state_no = -1, .index = -1 };
 	struct place_view view;
 	struct batch_row *row;
-	uint64_t begun = clock_mono_us();
 	size_t before;
 
 	if (lease->engine == NULL || lease->ended)
@@ -305,7 +303,6 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 	b->bytes += row->json.len - before;
 	if (instance_status(lease->engine) != INSTANCE_RUNNING)
 		batch_add_end(f, lease);
-	f->counters.apply_us += clock_mono_us() - begun;
 	flusher_turn_wanted(f);
 	return true;
 }
