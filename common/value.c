@@ -357,6 +357,14 @@ cursor_next(struct cursor *c)
 	return item;
 }
 
+/* A small number, null, a bool, an empty string, array or map. */
+static inline bool
+tag_is_whole(uint8_t tag)
+{
+	return tag <= 0x80 || tag == 0x90 || tag == 0xa0 || tag == 0xc0 ||
+	       tag == 0xc2 || tag == 0xc3 || tag >= 0xe0;
+}
+
 struct slice
 cursor_value(struct cursor *c)
 {
@@ -364,9 +372,15 @@ cursor_value(struct cursor *c)
 	uint64_t left = 1;
 
 	while (left > 0) {
-		struct item item = cursor_next(c);
+		struct item item;
 
 		left--;
+		/* Most of what is skipped is short: its first byte tells. */
+		if (c->at < c->end && tag_is_whole(*c->at)) {
+			c->at++;
+			continue;
+		}
+		item = cursor_next(c);
 		if (item.type == VALUE_ARRAY)
 			left += item.count;
 		else if (item.type == VALUE_MAP)
@@ -383,6 +397,10 @@ cursor_uint(struct cursor *c, uint64_t *out)
 
 	if (c->at == c->end)
 		return -EPROTO;
+	if (*c->at < 0x80) {
+		*out = *c->at++;
+		return 0;
+	}
 	item = cursor_next(&next);
 	if (item.type == VALUE_UINT)
 		*out = item.u;
@@ -429,6 +447,10 @@ cursor_count(struct cursor *c, enum value_type type, uint32_t *count_out)
 int
 cursor_array(struct cursor *c, uint32_t *count_out)
 {
+	if (c->at < c->end && (*c->at & 0xf0) == 0x90) {
+		*count_out = *c->at++ & 0x0fU;
+		return 0;
+	}
 	return cursor_count(c, VALUE_ARRAY, count_out);
 }
 
