@@ -189,7 +189,7 @@ class Adopting(unittest.TestCase):
 
     def test_thousands(self):
         before = self.first("two", 1000)
-        before.holding = False
+        before.release()
         wait_for("some are committed", lambda: self.query(
             "SELECT count(*) > 300 FROM rappel.action_log")[0][0])
         before.holding = True
@@ -198,8 +198,13 @@ class Adopting(unittest.TestCase):
         after = self.successor(before, [
             (0, 1, 1, [[99, *seen[:3], 0, 3, 1]]) for seen in before.seen])
         after.release()
-        wait_for("they end", lambda: self.statuses() == {"succeeded": 1000},
-                 30)
+        try:
+            wait_for("they end",
+                     lambda: self.statuses() == {"succeeded": 1000}, 30)
+        except AssertionError as why:
+            raise AssertionError(
+                f"{why}: {self.statuses()} {after.frames} {after.status}\n"
+                + after.log()) from None
         ran = [seen[:3] for seen in before.seen + after.seen]
         self.assertEqual(len(ran), len(set(ran)), "an attempt ran twice")
         self.clean()
