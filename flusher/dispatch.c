@@ -163,8 +163,9 @@ slot_empty(struct dispatch *d, struct slot *slot)
 	slot->phase = SLOT_EMPTY;
 }
 
-/* An earlier flusher's attempt goes on in that place. */
-static void
+/* An earlier flusher's attempt goes on in that place; false when that is
+ * nobody's any more: its completion is here already. */
+static bool
 slot_adopt(struct flusher *f, struct slot *slot, uint32_t place)
 {
 	struct dispatch *d = f->dispatch;
@@ -174,12 +175,12 @@ slot_adopt(struct flusher *f, struct slot *slot, uint32_t place)
 	struct flight *flight;
 
 	if (seen.activation > UINT32_MAX)
-		return; /* no engine gives such */
+		return false; /* no engine gives such */
 	flight = flights_take(&d->flights);
 	if (!adopt_flight(f->adopt, &seen.instance, (uint32_t)seen.activation,
 	                  seen.attempt, seen.token, flight)) {
 		flights_give(&d->flights, flight);
-		return;
+		return false;
 	}
 	flight->lease = NULL;
 	flight->slot = slot;
@@ -201,6 +202,7 @@ slot_adopt(struct flusher *f, struct slot *slot, uint32_t place)
 	TAILQ_INSERT_TAIL(&slot->flights, flight, slot_entry);
 	slot->held++;
 	slot->slow++;
+	return true;
 }
 
 /* What an earlier flusher left in a board: what waits is taken back, and the
@@ -216,8 +218,11 @@ slot_inherit(struct flusher *f, struct slot *slot)
 		if (seen.phase == PLACE_WAITING &&
 		    !scoreboard_recall(board, i, seen.token))
 			seen = scoreboard_glance(board, i);
-		if (seen.phase == PLACE_RUNNING || seen.phase == PLACE_DONE)
-			slot_adopt(f, slot, i);
+		/* What is not adopted must not look to yet another flusher
+		 * as if an answer were still to come. */
+		if ((seen.phase != PLACE_RUNNING && seen.phase != PLACE_DONE) ||
+		    !slot_adopt(f, slot, i))
+			scoreboard_free(board, i);
 	}
 }
 

@@ -311,14 +311,20 @@ void
 dispatch_unwanted(struct flusher *f)
 {
 	struct dispatch *d = f->dispatch;
-	uint64_t kill_us = clock_mono_us() + ABANDON_US;
+	uint64_t now = clock_mono_us(), began;
+	struct flight *flight, *next;
 
 	for (uint32_t i = 0; i < d->slots_used; i++) {
-		struct flight *flight;
-
-		TAILQ_FOREACH (flight, &d->slots[i].flights, slot_entry)
-			if (flight->adopted && flight->lease == NULL)
-				flight->kill_us = kill_us;
+		for (flight = TAILQ_FIRST(&d->slots[i].flights);
+		     flight != NULL; flight = next) {
+			next = TAILQ_NEXT(flight, slot_entry);
+			if (!flight->adopted || flight->lease != NULL)
+				continue;
+			if (flight_look(flight, now, &began) == FLIGHT_DONE)
+				flight_free(d, flight);
+			else
+				flight->kill_us = now + ABANDON_US;
+		}
 	}
 	watch_deadlines(d);
 }

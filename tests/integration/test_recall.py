@@ -394,6 +394,34 @@ class Played(Case):
         self.assertNotIn(runs[1], [i[1] for i in after.of(0)])
         self.clean()
 
+    def test_a_done_place_outlives_nobody(self):
+        """Its answer was kept, judged and acknowledged: a third flusher
+        waits for nothing."""
+        flusher = self.flusher()
+        self.begin("work", 1)
+        self.wait_items(flusher, 1)
+        board, item = flusher.boards[0], flusher.of(0)[0]
+        flusher.claim(0, item)
+        kept = [(0, 1, 1, [flusher.answer(0, item)])]
+        for _ in range(2):
+            flusher.process.kill()
+            flusher.process.wait()
+            after = Flusher(self, self.conninfo)
+            after.folder, after.log_path = flusher.folder, flusher.log_path
+            after.left, after.kept, after.playing = 1, kept, True
+            after.start().wait_working()
+            scoreboard.send(after.boards_sock, 0, 1, board.fd)
+            after.counts[0] = 0
+            after.send(fakesupervisor.HELLO, 0, 1, 1, {
+                "protocol": 1, "pid": 1, "actions": ["work"], "window": 128,
+                "scoreboard": True})
+            self.wait_statuses(after.log, succeeded=1)
+            wait_for("it is acknowledged",
+                     lambda a=after, k=kept: a.acked == len(k))
+            flusher, kept = after, []
+        flusher.drain()
+        self.assertEqual(flusher.wait_exit(2), 0, flusher.log())
+
 
 class Pools(Case):
     def pool(self, workers):
