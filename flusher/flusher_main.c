@@ -322,6 +322,9 @@ frame_cb(void *arg, const struct frame *frame)
 		ack_received(&f->ack);
 		if (dispatch_completion(f, frame) < 0)
 			worker_refused(f, frame);
+		/* The last of those that were kept may have come. */
+		if (!adopt_settled(f->adopt) && adopt_open(f->adopt))
+			claim_kick(f);
 		flusher_turn_wanted(f);
 		flusher_drain_step(f);
 		return 0;
