@@ -1,5 +1,5 @@
 /*
- * conninfo - the secrets in a libpq connection string or URI.
+ * conninfo - a libpq connection string or URI: its secrets, what is wrong.
  *
  * One walk copies the text and leaves the secrets out; whether there are any
  * is whether something was left out.
@@ -169,4 +169,42 @@ void
 conninfo_mask(const char *conninfo, struct buf *out)
 {
 	(void)mask(conninfo, out);
+}
+
+bool
+conninfo_is_wrong(const char *message)
+{
+	static const char *const words[] = {
+		"invalid ", "could not match ", "definition of service ",
+		"service file ", "missing \"=\"", "unterminated quoted string",
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strncmp(message, words[i], strlen(words[i])) == 0)
+			return true;
+	return strstr(message, "invalid when SSL support is not") != NULL;
+}
+
+const char *
+conninfo_newer_option(const char *message)
+{
+	static const char *const options[] = {
+		"require_auth", "sslcertmode", "load_balance_hosts",
+		"sslnegotiation", "min_protocol_version",
+		"max_protocol_version", "sslkeylogfile", "servicefile",
+		"scram_client_key", "scram_server_key", "oauth_issuer",
+		"oauth_client_id", "oauth_client_secret", "oauth_scope",
+	};
+	const char *quote = strchr(message, '"');
+
+	if (quote == NULL || strncmp(message, "invalid ", 8) != 0)
+		return NULL;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		size_t len = strlen(options[i]);
+
+		if (strncmp(quote + 1, options[i], len) == 0 &&
+		    quote[1 + len] == '"')
+			return options[i];
+	}
+	return NULL;
 }

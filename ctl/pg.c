@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/conninfo.h"
 #include "common/mem.h"
 #include "common/uuid.h"
 #include "schema/migrations.h"
@@ -97,6 +98,14 @@ connect_failure(struct pg *pg)
 	};
 
 	set_message(pg, text);
+	if (conninfo_is_wrong(text)) {
+		int len = asprintf(&pg->hint,
+				   "Correct the conninfo; it comes from %s.",
+				   pg->target.conninfo_origin);
+
+		ASSERT(len >= 0);
+		return CTL_CONFIG;
+	}
 	for (size_t n = 0; n < sizeof(denied) / sizeof(denied[0]); n++)
 		if (strstr(text, denied[n]) != NULL)
 			return CTL_PERMISSION;

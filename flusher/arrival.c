@@ -12,12 +12,12 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/batch.h"
-#include "flusher/db.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
 #include "flusher/park.h"
 #include "flusher/replay.h"
+#include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/versions.h"
 
@@ -221,7 +221,7 @@ arrival_is_read(struct claim *c, const struct arrival *a)
 static void
 journals_read(struct claim *c)
 {
-	struct db_call *call = db_call_begin(c->db, journals_reply, c);
+	struct db_call *call = session_call(c->session, journals_reply, c);
 	struct params *p = &c->params;
 	struct arrival *a;
 
@@ -254,7 +254,7 @@ arrivals_step(struct claim *c)
 
 		params_clear(&c->params);
 		if (version == NULL) {
-			call = db_call_begin(c->db, version_reply, c);
+			call = session_call(c->session, version_reply, c);
 			params_int8(&c->params, a->version_id);
 			params_send(&c->params, call, &sql_version_read);
 		} else if (version->definition == NULL) {

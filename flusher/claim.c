@@ -14,10 +14,10 @@
 #include "flusher/batch.h"
 #include "flusher/claim_parts.h"
 #include "flusher/commit.h"
-#include "flusher/db.h"
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
+#include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
 
@@ -156,7 +156,7 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	};
 	struct flusher *f = c->flusher;
 	struct params *p = &c->params;
-	struct db_call *call = db_call_begin(c->db, claim_reply, c);
+	struct db_call *call = session_call(c->session, claim_reply, c);
 
 	c->source = source;
 	c->asked = limit;
@@ -211,7 +211,7 @@ static void
 peek_send(struct claim *c)
 {
 	struct params *p = &c->params;
-	struct db_call *call = db_call_begin(c->db, peek_reply, c);
+	struct db_call *call = session_call(c->session, peek_reply, c);
 
 	queue_cursor_begin(&c->cursor, clock_mono_us());
 	params_clear(p);
@@ -273,14 +273,14 @@ sweep_reply(void *arg, const struct db_reply *reply)
 static void
 commands_send(struct claim *c)
 {
-	struct db_call *call = db_call_begin(c->db, commands_reply, c);
+	struct db_call *call = session_call(c->session, commands_reply, c);
 
 	params_clear(&c->params);
 	params_uuid(&c->params, &c->flusher->incarnation);
 	params_send(&c->params, call, &sql_commands_read);
 	db_call_send(call);
 	/* Apart: what is refused here must not hold up the others' wishes. */
-	call = db_call_begin(c->db, sweep_reply, c);
+	call = session_call(c->session, sweep_reply, c);
 	db_call_plain(call, &sql_blocked_cancel);
 	db_call_plain(call, &sql_commands_sweep);
 	c->busy = true;
@@ -312,7 +312,7 @@ static void
 errand_send(struct claim *c, struct errand *e)
 {
 	struct params *p = &c->params;
-	struct db_call *call = db_call_begin(c->db, errand_reply, c);
+	struct db_call *call = session_call(c->session, errand_reply, c);
 
 	c->errand = e;
 	db_call_plain(call, &db_begin_statement);
@@ -400,7 +400,7 @@ claim_step(struct claim *c)
 
 	if (c->stopped && !c->busy)
 		flusher_drain_step(c->flusher); /* it waits for us */
-	if (c->busy || !c->registered || !db_ready(c->db) || c->stopped ||
+	if (c->busy || !session_ready(c->session) || c->stopped ||
 	    !adopt_open(c->flusher->adopt))
 		return;
 	errand = errand_due(&c->errands, now);
@@ -537,79 +537,41 @@ claim_quiet(const struct claim *c)
 bool
 claim_ready(const struct claim *c)
 {
-	return db_ready(c->db) && c->registered;
+	return session_ready(c->session);
 }
 
 /* ---- the session ---- */
 
 static void
-claimer_registered(void *arg, const struct db_reply *reply)
+claimer_ready(void *arg)
 {
 	struct claim *c = arg;
 
 	c->busy = false;
-	if (reply->outcome == DB_ERROR) {
-		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0 ||
-		    strcmp(reply->sqlstate, "23503") == 0)
-			flusher_exit(c->flusher, EXIT_FENCED,
-			             reply->message);
-		db_break(c->db, reply->sqlstate, reply->message);
-		return;
-	}
-	if (reply->outcome == DB_LOST)
-		return;
-	c->registered = true;
 	flusher_turn_wanted(c->flusher);
 	claim_step(c);
 }
 
 static void
-claimer_ready(void *arg, struct db *db)
-{
-	struct claim *c = arg;
-	struct db_call *call = db_call_begin(db, claimer_registered, c);
-
-	c->outage_told = false;
-	c->busy = true;
-	params_clear(&c->params);
-	params_uuid(&c->params, &c->flusher->incarnation);
-	params_send(&c->params, call, &sql_backend_add);
-	db_call_send(call);
-}
-
-static void
-claimer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
+claimer_lost(void *arg, const char *sqlstate, const char *why)
 {
 	struct claim *c = arg;
 
-	(void)db;
-	c->registered = false;
+	(void)sqlstate;
+	(void)why;
 	c->busy = false;
-	if (!c->outage_told)
-		log_warning("database away, connecting again session=claimer "
-		            "sqlstate=%s reason=\"%s\"",
-		            sqlstate, why);
-	c->outage_told = true;
-	flusher_turn_wanted(c->flusher);
 	if (c->stopped)
 		flusher_drain_step(c->flusher);
 }
 
-static const struct db_ops claimer_ops = { .ready_cb = claimer_ready,
-	                                   .lost_cb = claimer_lost };
+static const struct session_ops claimer_ops = { .ready_cb = claimer_ready,
+	                                        .lost_cb = claimer_lost };
 
 void
 claim_open(struct claim *c)
 {
-	struct flusher *f = c->flusher;
-	struct db_options options = { .conninfo = f->config.database,
-		                      .application_name = "rappel claimer",
-		                      .setup = sql_setup,
-		                      .statements = sql_claimer_statements,
-		                      .deadline_us =
-		                          f->config.db_deadline_us };
-
-	c->db = db_create(f->base, &options, &claimer_ops, c);
+	c->session = session_create(c->flusher, "claimer",
+	                            sql_claimer_statements, &claimer_ops, c);
 }
 
 struct claim *
@@ -636,7 +598,7 @@ claim_destroy(struct claim **cp)
 
 	if (c == NULL)
 		return;
-	db_destroy(&c->db);
+	session_destroy(&c->session);
 	while (!TAILQ_EMPTY(&c->arrivals))
 		arrival_free(c, TAILQ_FIRST(&c->arrivals));
 	while (!TAILQ_EMPTY(&c->errands))

@@ -16,6 +16,8 @@
 
 #define READ_MAX 16U /* journals in one round trip */
 
+struct session;
+
 /* A claimed instance on its way to a lease. */
 struct arrival {
 	TAILQ_ENTRY(arrival) entry;
@@ -33,13 +35,11 @@ enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
 
 struct claim {
 	struct flusher *flusher;
-	struct db *db;
+	struct session *session;
 	struct params params;
 	struct event *event; /* the next look */
-	bool registered;     /* the session has announced itself */
 	bool busy;           /* a call is in flight */
 	bool stopped;
-	bool outage_told;
 	enum claim_source source; /* of the claim in flight */
 	uint32_t asked;
 	uint64_t asked_us;

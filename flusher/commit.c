@@ -13,11 +13,11 @@
 #include "common/mem.h"
 #include "flusher/batch.h"
 #include "flusher/claim.h"
-#include "flusher/db.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
 #include "flusher/park.h"
+#include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
 
@@ -43,7 +43,7 @@ enum commit_phase {
 
 struct commit {
 	struct flusher *flusher;
-	struct db *db;
+	struct session *session;
 	enum commit_phase phase;
 	struct batch *filling;
 	struct batch *flying;
@@ -56,8 +56,6 @@ struct commit {
 	uint64_t sent_us;
 	uint64_t retry_us;
 	int backend_pid; /* that the flying batch went to */
-	bool registered; /* the session has announced itself, to be ended */
-	bool outage_told;
 	bool ends_held; /* the filling batch has ends that were locked */
 	struct event *retry_event;
 	struct event *held_event;
@@ -399,9 +397,9 @@ commit_send(struct commit *c)
 	struct batch *b = c->flying;
 	struct db_call *call;
 
-	if (!c->registered) {
+	if (!session_ready(c->session)) {
 		c->phase = COMMIT_RETRY;
-		return; /* writer_registered() goes on */
+		return; /* writer_ready() goes on */
 	}
 	while (batch_wire_bytes(b) > SEND_BYTES_MAX && batch_instances(b) > 1)
 		halve(c);
@@ -411,7 +409,7 @@ commit_send(struct commit *c)
 		after(c->retry_event, 0);
 		return;
 	}
-	call = db_call_begin(c->db, commit_reply, c);
+	call = session_call(c->session, commit_reply, c);
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &c->flusher->incarnation);
@@ -431,7 +429,7 @@ commit_send(struct commit *c)
 	db_call_plain(call, &db_commit_statement);
 	c->phase = COMMIT_SENT;
 	c->sent_us = clock_mono_us();
-	c->backend_pid = db_backend_pid(c->db);
+	c->backend_pid = session_backend_pid(c->session);
 	db_call_send(call);
 }
 
@@ -444,7 +442,7 @@ commit_run(struct flusher *f)
 	/* Behind the end of the pool's row it would look as if somebody had
 	 * taken over. */
 	if (c->phase != COMMIT_IDLE || batch_empty(c->filling) ||
-	    !c->registered || f->phase == FLUSHER_LEAVING)
+	    !session_ready(c->session) || f->phase == FLUSHER_LEAVING)
 		return;
 	if (only_held(c)) {
 		/* Nothing else to write: no hurry. */
@@ -532,7 +530,7 @@ static void
 ask_row(struct commit *c)
 {
 	struct params *p = &c->params;
-	struct db_call *call = db_call_begin(c->db, probe_reply, c);
+	struct db_call *call = session_call(c->session, probe_reply, c);
 	struct uuid none = { { 0 } };
 	struct batch_row *row = batch_rows(c->flying) > 0 ?
 	    batch_row(c->flying, 0) :
@@ -577,7 +575,7 @@ static void
 ask_backend(struct commit *c)
 {
 	struct params *p = &c->params;
-	struct db_call *call = db_call_begin(c->db, backend_reply, c);
+	struct db_call *call = session_call(c->session, backend_reply, c);
 
 	ASSERT(c->backend_pid != 0); /* it would be all of them, us too */
 	params_clear(p);
@@ -591,21 +589,10 @@ ask_backend(struct commit *c)
 /* ---- the session ---- */
 
 static void
-writer_registered(void *arg, const struct db_reply *reply)
+writer_ready(void *arg)
 {
 	struct commit *c = arg;
 
-	if (reply->outcome == DB_ERROR) {
-		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0 ||
-		    strcmp(reply->sqlstate, "23503") == 0)
-			flusher_exit(c->flusher, EXIT_FENCED,
-			             reply->message);
-		db_break(c->db, reply->sqlstate, reply->message);
-		return;
-	}
-	if (reply->outcome == DB_LOST)
-		return;
-	c->registered = true;
 	flusher_turn_wanted(c->flusher);
 	switch (c->phase) {
 	case COMMIT_UNKNOWN:
@@ -624,55 +611,27 @@ writer_registered(void *arg, const struct db_reply *reply)
 }
 
 static void
-writer_ready(void *arg, struct db *db)
-{
-	struct commit *c = arg;
-	struct db_call *call = db_call_begin(db, writer_registered, c);
-
-	if (c->outage_told)
-		log_info("database back session=writer");
-	c->outage_told = false;
-	params_clear(&c->params);
-	params_uuid(&c->params, &c->flusher->incarnation);
-	params_send(&c->params, call, &sql_backend_add);
-	db_call_send(call);
-}
-
-static void
-writer_lost(void *arg, struct db *db, const char *sqlstate, const char *why)
+writer_lost(void *arg, const char *sqlstate, const char *why)
 {
 	struct commit *c = arg;
 
-	(void)db;
-	c->registered = false;
+	(void)sqlstate;
+	(void)why;
 	if (c->phase == COMMIT_ASKING) {
 		/* Between two questions: nobody else tells. */
 		event_del(c->retry_event);
 		c->phase = COMMIT_UNKNOWN;
 	}
-	if (!c->outage_told)
-		log_warning("database away, connecting again session=writer "
-		            "sqlstate=%s reason=\"%s\"",
-		            sqlstate, why);
-	c->outage_told = true;
-	flusher_turn_wanted(c->flusher);
 }
 
-static const struct db_ops writer_ops = { .ready_cb = writer_ready,
-	                                  .lost_cb = writer_lost };
+static const struct session_ops writer_ops = { .ready_cb = writer_ready,
+	                                       .lost_cb = writer_lost };
 
 void
 commit_open(struct commit *c)
 {
-	struct flusher *f = c->flusher;
-	struct db_options options = { .conninfo = f->config.database,
-		                      .application_name = "rappel writer",
-		                      .setup = sql_setup,
-		                      .statements = sql_writer_statements,
-		                      .deadline_us =
-		                          f->config.db_deadline_us };
-
-	c->db = db_create(f->base, &options, &writer_ops, c);
+	c->session = session_create(c->flusher, "writer",
+	                            sql_writer_statements, &writer_ops, c);
 }
 
 /* ---- looking, life ---- */
@@ -694,7 +653,7 @@ commit_quiet(const struct commit *c)
 bool
 commit_ready(const struct commit *c)
 {
-	return c->registered;
+	return session_ready(c->session);
 }
 
 bool
@@ -729,7 +688,7 @@ commit_destroy(struct commit **cp)
 
 	if (c == NULL)
 		return;
-	db_destroy(&c->db);
+	session_destroy(&c->session);
 	batch_destroy(&c->filling);
 	batch_destroy(&c->flying);
 	batch_destroy(&c->acting);

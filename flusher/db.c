@@ -8,19 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/random.h>
 
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "flusher/hosts.h"
 
 #define DB_MAGIC 0x64623031U
 #define CONNECT_DEADLINE_US (3 * CLOCK_SECOND_US)
-#define BACKOFF_FIRST_US (50 * CLOCK_MS_US)
-#define BACKOFF_EARLY_MAX_US CLOCK_SECOND_US
-#define BACKOFF_LATE_MAX_US (5 * CLOCK_SECOND_US)
-#define OUTAGE_EARLY_US (60 * CLOCK_SECOND_US)
 
 enum db_phase {
 	DB_WAITING,    /* for the next attempt */
@@ -55,9 +51,8 @@ struct db {
 	TAILQ_HEAD(db_calls, db_call) calls;
 	int backend_pid; /* libpq forgets it when the connection breaks */
 	uint64_t connect_by_us;
-	uint64_t outage_since_us; /* 0: none */
-	uint64_t backoff_us;
-	bool given_up;       /* it stood, and was of no use */
+	struct hosts hosts;
+	bool next_at_once;   /* another server is to be tried */
 	bool unsent;         /* a call could not be sent whole */
 	bool not_replicated; /* a COMMIT did not wait for the standby */
 	bool in_cb;
@@ -83,25 +78,6 @@ timer_set(struct db *db, uint64_t at_us)
 		              .tv_usec = (suseconds_t)(wait %
 		                                       CLOCK_SECOND_US) };
 	event_add(db->timer, &tv);
-}
-
-/* Full jitter, so that many pools do not come back in step. */
-static uint64_t
-backoff_next(struct db *db)
-{
-	uint64_t now = clock_mono_us();
-	uint64_t max = now - db->outage_since_us < OUTAGE_EARLY_US ?
-	    BACKOFF_EARLY_MAX_US :
-	    BACKOFF_LATE_MAX_US;
-	uint32_t random = 0;
-
-	db->backoff_us = db->backoff_us == 0 ? BACKOFF_FIRST_US :
-	                                       db->backoff_us * 2;
-	if (db->backoff_us > max)
-		db->backoff_us = max;
-	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-		random = (uint32_t)now;
-	return db->backoff_us / 2 + random % (db->backoff_us / 2 + 1);
 }
 
 static void
@@ -185,22 +161,14 @@ db_lose(struct db *db, const char *sqlstate, const char *why)
 	char reason[400];
 	struct db_calls calls;
 	struct db_call *call;
+	uint64_t retry_us;
 
 	copy_line(reason, sizeof(reason), why);
-	/* One that is of no use does not end an outage: it would be asked
-	 * twenty times a second. */
-	if (db->phase == DB_READY && !db->given_up) {
-		db->outage_since_us = 0;
-		db->backoff_us = 0;
-	}
-	db->given_up = false;
-	if (db->outage_since_us == 0)
-		db->outage_since_us = clock_mono_us();
 	session_close(db);
+	event_del(db->timer);
 	db->phase = DB_WAITING;
 	db->unsent = false;
 	db->not_replicated = false;
-	timer_set(db, clock_mono_us() + backoff_next(db));
 
 	TAILQ_INIT(&calls);
 	TAILQ_CONCAT(&calls, &db->calls, entry);
@@ -216,16 +184,55 @@ db_lose(struct db *db, const char *sqlstate, const char *why)
 		call_free(call);
 	}
 	db->ops->lost_cb(db->arg, db, sqlstate, reason);
+	retry_us = db->ops->retry_at_cb(db->arg);
+	if (db->next_at_once)
+		retry_us = clock_mono_us();
+	db->next_at_once = false;
+	if (retry_us != UINT64_MAX)
+		timer_set(db, retry_us);
 }
 
 void
 db_break(struct db *db, const char *sqlstate, const char *why)
 {
 	CHECK_OBJ(db, DB_MAGIC);
+	if (db->phase != DB_WAITING)
+		db_lose(db, sqlstate, why);
+}
+
+bool
+db_refuse_server(struct db *db, const char *why)
+{
+	CHECK_OBJ(db, DB_MAGIC);
+	ASSERT(db->phase == DB_READY);
+	if (!hosts_refuse(&db->hosts, db->conn))
+		return false;
+	db->next_at_once = true;
+	db_lose(db, "", why);
+	return true;
+}
+
+void
+db_accept_server(struct db *db)
+{
+	db->hosts.refused = 0;
+}
+
+void
+db_retry(struct db *db, uint64_t at_us)
+{
+	CHECK_OBJ(db, DB_MAGIC);
 	if (db->phase == DB_WAITING)
-		return;
-	db->given_up = true;
-	db_lose(db, sqlstate, why);
+		timer_set(db, at_us);
+}
+
+void
+db_server(const struct db *db, char *text, size_t size)
+{
+	const char *host = PQhost(db->conn);
+
+	snprintf(text, size, "%s:%s", host != NULL ? host : "",
+	         PQport(db->conn));
 }
 
 static void
@@ -253,10 +260,13 @@ timer_cb(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (db->phase == DB_CONNECTING) {
-		if (clock_mono_us() >= db->connect_by_us)
+		if (clock_mono_us() >= db->connect_by_us) {
+			/* The next attempt begins with the next host. */
+			(void)hosts_refuse(&db->hosts, db->conn);
 			db_lose(db, "", "no connection within 3 s");
-		else
+		} else {
 			timer_set(db, db->connect_by_us);
+		}
 		return;
 	}
 	first = TAILQ_FIRST(&db->calls);
@@ -313,7 +323,7 @@ db_connect(struct db *db)
 	const char *keys[] = { "dbname", "application_name", "connect_timeout",
 		               "keepalives_idle", "keepalives_interval",
 		               "keepalives_count", "tcp_user_timeout",
-		               "client_encoding", NULL };
+		               "client_encoding", NULL, NULL, NULL, NULL };
 	const char *values[] = { db->options.conninfo,
 		                 db->options.application_name,
 		                 "3",
@@ -322,8 +332,18 @@ db_connect(struct db *db)
 		                 "3",
 		                 "4000",
 		                 "UTF8",
+		                 NULL,
+		                 NULL,
+		                 NULL,
 		                 NULL };
+	uint32_t n = 8;
 
+	if (db->hosts.host != NULL)
+		keys[n] = "host", values[n++] = db->hosts.host;
+	if (db->hosts.hostaddr != NULL)
+		keys[n] = "hostaddr", values[n++] = db->hosts.hostaddr;
+	if (db->hosts.port != NULL)
+		keys[n] = "port", values[n] = db->hosts.port;
 	db->conn = PQconnectStartParams(keys, values, 1);
 	if (db->conn == NULL || PQstatus(db->conn) == CONNECTION_BAD) {
 		db_lose(db, "", db->conn == NULL ? "no memory" :
@@ -382,10 +402,13 @@ call_new(struct db *db, db_reply_cb *reply_cb, void *arg)
 	return call;
 }
 
-static void
-prepare(struct db *db, struct db_call *call, const struct db_statement *s)
+void
+db_call_prepare(struct db_call *call, const struct db_statement *s)
 {
-	if (!PQsendPrepare(db->conn, s->name, s->text, s->params, s->oids))
+	if (call->failed_send)
+		return;
+	if (!PQsendPrepare(call->db->conn, s->name, s->text, s->params,
+	                   s->oids))
 		call->failed_send = true;
 	call->statements++;
 }
@@ -394,7 +417,6 @@ static void
 setup_begin(struct db *db)
 {
 	struct db_call *call;
-	const char *rest = db->options.setup;
 
 	PQsetnonblocking(db->conn, 1);
 	if (!PQenterPipelineMode(db->conn)) {
@@ -404,23 +426,11 @@ setup_begin(struct db *db)
 	db->phase = DB_SETTING_UP;
 	events_make(db, EV_READ);
 	call = call_new(db, setup_done, db);
-	/* One statement at a time: a pipeline takes no lists of them. */
-	while (rest != NULL && *rest != '\0') {
-		size_t len = strcspn(rest, ";");
-		char *one = mem_strndup(rest, len);
-
-		if (!PQsendQueryParams(db->conn, one, 0, NULL, NULL, NULL,
-		                       NULL, 1))
-			call->failed_send = true;
-		call->statements++;
-		free(one);
-		rest += len + (rest[len] == ';');
-	}
-	prepare(db, call, &db_begin_statement);
-	prepare(db, call, &db_commit_statement);
-	prepare(db, call, &rollback_statement);
+	db_call_prepare(call, &db_begin_statement);
+	db_call_prepare(call, &db_commit_statement);
+	db_call_prepare(call, &rollback_statement);
 	for (uint32_t i = 0; db->options.statements[i] != NULL; i++)
-		prepare(db, call, db->options.statements[i]);
+		db_call_prepare(call, db->options.statements[i]);
 	db_call_send(call);
 }
 
@@ -638,6 +648,7 @@ db_destroy(struct db **dbp)
 	ASSERT(!db->in_cb);
 	*dbp = NULL;
 	session_close(db);
+	hosts_fini(&db->hosts);
 	event_free(db->timer);
 	while ((call = TAILQ_FIRST(&db->calls)) != NULL) {
 		TAILQ_REMOVE(&db->calls, call, entry);

@@ -8,8 +8,8 @@
  * has a deadline of our own: when it passes, the socket is closed, because
  * a silent server is noticed by nothing else.
  *
- * A lost session reconnects by itself with jittered back-off. Calls in
- * flight end as DB_LOST: whether they took effect is unknown.
+ * A lost session reconnects by itself, when its owner says. Calls in flight
+ * end as DB_LOST: whether they took effect is unknown.
  */
 #ifndef FLUSHER_DB_H
 #define FLUSHER_DB_H
@@ -49,21 +49,24 @@ struct db_reply {
 typedef void db_reply_cb(void *arg, const struct db_reply *reply);
 
 struct db_ops {
-	/* The session stands and its statements are prepared. */
+	/* The session stands and its first statements are prepared. */
 	void (*ready_cb)(void *arg, struct db *db);
 	/* The session ended, or could not be made; it will be tried again.
 	 * Said once a failure, after the calls in flight were told. sqlstate
 	 * is "" when the server did not give one. */
 	void (*lost_cb)(void *arg, struct db *db, const char *sqlstate,
 	                const char *why);
+	/* When to try again, asked after lost_cb; UINT64_MAX: when
+	 * db_retry() says. */
+	uint64_t (*retry_at_cb)(void *arg);
 	void (*notify_cb)(void *arg, const char *channel);
 };
 
 struct db_options {
 	const char *conninfo;
 	const char *application_name;
-	const char *setup; /* SQL run before ready_cb; may be several statements */
-	const struct db_statement *const *statements; /* NULL-terminated */
+	/* Prepared before ready_cb; NULL-terminated. */
+	const struct db_statement *const *statements;
 	uint64_t deadline_us; /* of the connect and of each call */
 };
 
@@ -88,11 +91,26 @@ void db_call_add(struct db_call *call, const struct db_statement *statement,
                  const char *const *values, const int *lengths);
 /* The same without parameters. */
 void db_call_plain(struct db_call *call, const struct db_statement *statement);
+/* Prepares one more statement for the rest of the session. */
+void db_call_prepare(struct db_call *call,
+                     const struct db_statement *statement);
 void db_call_send(struct db_call *call);
 
+/* One that waits for its next attempt makes it then. */
+void db_retry(struct db *db, uint64_t at_us);
 /* Gives the session up as lost, as if its deadline had passed; sqlstate and
  * why are what lost_cb is told. */
 void db_break(struct db *db, const char *sqlstate, const char *why);
+/*
+ * The same because this server is not to be used: when the connection string
+ * names another that was not refused yet, that one is next, at once. False
+ * when there is none, and then the session stands as before.
+ */
+bool db_refuse_server(struct db *db, const char *why);
+/* The server is the right one: the next refusal begins a new round. */
+void db_accept_server(struct db *db);
+/* "host:port" of the session that stands; for people. */
+void db_server(const struct db *db, char *text, size_t size);
 
 /* A first look at a result: binary columns. */
 int64_t db_int64(const PGresult *r, int row, int column);

@@ -33,6 +33,7 @@ struct dispatch;
 struct keeper;
 struct leases;
 struct mark;
+struct sessions;
 struct timers;
 struct versions;
 
@@ -86,6 +87,7 @@ struct flusher {
 	enum flusher_phase phase;
 	struct link *link;
 	struct leases *leases;
+	struct sessions *sessions;
 	struct versions *versions;
 	struct timers *timers;
 	struct boards *boards;

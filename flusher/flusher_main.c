@@ -27,6 +27,7 @@
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
+#include "flusher/session.h"
 #include "flusher/status.h"
 #include "flusher/timers.h"
 #include "flusher/trace.h"
@@ -187,7 +188,8 @@ drain_arm(struct flusher *f)
 	/* With nothing running and no database there is nothing to wait
 	 * for but its quick return. */
 	if ((dispatch_flights(f->dispatch) == 0 || f->link == NULL) &&
-	    !commit_ready(f->commit) && by > now + LAST_FLUSH_US)
+	    (!commit_ready(f->commit) || f->phase == FLUSHER_LEAVING) &&
+	    by > now + LAST_FLUSH_US)
 		by = drain_by_us = now + LAST_FLUSH_US;
 	by = by > now ? by - now : 0;
 	tv.tv_sec = (time_t)(by / CLOCK_SECOND_US);
@@ -198,6 +200,8 @@ drain_arm(struct flusher *f)
 void
 flusher_drain_step(struct flusher *f)
 {
+	if (f->phase == FLUSHER_LEAVING && !keeper_ready(f->keeper))
+		drain_arm(f);
 	if (f->phase != FLUSHER_DRAINING)
 		return;
 	drain_arm(f);
@@ -214,6 +218,8 @@ flusher_drain_step(struct flusher *f)
 	if (!claim_quiet(f->claim))
 		return;
 	f->phase = FLUSHER_LEAVING;
+	if (!keeper_ready(f->keeper))
+		drain_arm(f); /* for its quick return at most */
 	keeper_leave(f, left);
 }
 
@@ -488,6 +494,7 @@ main(int argc, char **argv)
 	f->link = link_create(f->base, fd, PEER_SUPERVISOR, FRAME_BYTES_MAX,
 	                      &link_ops, f);
 	f->leases = leases_create();
+	f->sessions = sessions_create(f);
 	f->versions = versions_create();
 	f->timers = timers_create(f, timer_due);
 	f->boards = boards_create(f->base, boards_fd);
@@ -503,6 +510,7 @@ main(int argc, char **argv)
 	keeper_destroy(&f->keeper);
 	claim_destroy(&f->claim);
 	commit_destroy(&f->commit);
+	sessions_destroy(&f->sessions);
 	timers_destroy(&f->timers);
 	leases_destroy(&f->leases);
 	dispatch_destroy(&f->dispatch);

@@ -17,17 +17,24 @@
 #include "engine/event.h"
 #include "flusher/adopt.h"
 #include "flusher/claim.h"
-#include "flusher/db.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/params.h"
+#include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/timers.h"
 #include "schema/migrations.h"
 
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+
 #define LOOK_US (500 * CLOCK_MS_US)
 #define ORPHANS_US (30 * CLOCK_SECOND_US)
 #define PARTITIONS_US (3600 * CLOCK_SECOND_US)
+/* Round trips that differ by less tell the time equally well; and how long a
+ * good one counts. */
+#define CLOCK_NEAR_US (10 * CLOCK_MS_US)
+#define CLOCK_KEEP_US (60 * CLOCK_SECOND_US)
 #define HOST_SIZE 256
 
 /* Another pool, as seen from here. */
@@ -43,26 +50,28 @@ struct other {
 };
 
 enum keeper_phase {
-	KEEPER_CHECKING,
-	KEEPER_ADDING,
+	KEEPER_AWAY,   /* no session */
+	KEEPER_ADDING, /* the row, or the new session beside it */
 	KEEPER_KEEPING,
 	KEEPER_LEAVING,
 };
 
 struct keeper {
 	struct flusher *flusher;
-	struct db *db;
+	struct session *session;
 	struct params params;
 	enum keeper_phase phase;
 	bool busy;
 	bool registered_once;
-	bool outage_told;
 	bool refusal_told;
 	bool hang_told;
 	struct event *tick;
 	uint64_t beat_us;      /* when the last was sent */
 	uint64_t confirmed_us; /* when the last confirmed one was sent */
 	uint64_t look_us;
+	uint64_t looked_us;    /* when the last answered one was sent */
+	uint64_t clock_us;     /* when the clock was last followed */
+	uint64_t clock_rtt_us; /* and how long that answer took */
 	uint64_t orphans_us;
 	uint64_t partitions_us;
 	bool beat_now;
@@ -75,6 +84,7 @@ struct keeper {
 };
 
 static void keeper_step(struct keeper *k);
+static void leave_send(struct keeper *k);
 
 static void
 fenced_if(struct keeper *k, const struct db_reply *reply)
@@ -98,16 +108,41 @@ refused(struct keeper *k, const struct db_reply *reply, const char *what)
 	k->refusal_told = true;
 }
 
+/* Our own contact was broken, so that others stand still proves nothing: each
+ * has a whole lease from the next look on. */
+static void
+observe_anew(struct keeper *k)
+{
+	struct other *o;
+
+	SLIST_FOREACH (o, &k->others, entry) {
+		o->beat = -1;
+		o->dead = false;
+		o->end_backends = false;
+	}
+}
+
 /* ---- heartbeat ---- */
 
-/* Half of the round trip is a good enough guess. */
+/*
+ * Half of the round trip is a good enough guess when that is short. An answer
+ * that took long says only what the offset cannot be: it counts when it
+ * contradicts what we have, or when no better one came for long.
+ */
 static void
-clock_follow(struct flusher *f, int64_t at_us, uint64_t sent_us,
-             uint64_t now_us)
+clock_follow(struct keeper *k, int64_t at_us, uint64_t now_us)
 {
-	int64_t offset = at_us - (int64_t)(sent_us + (now_us - sent_us) / 2);
+	struct flusher *f = k->flusher;
+	uint64_t rtt_us = now_us - k->beat_us;
+	int64_t offset = at_us - (int64_t)(k->beat_us + rtt_us / 2);
 	int64_t moved = offset - f->clock_offset_us;
 
+	if (k->clock_us != 0 && rtt_us > 2 * k->clock_rtt_us + CLOCK_NEAR_US &&
+	    now_us - k->clock_us < CLOCK_KEEP_US &&
+	    (uint64_t)llabs(moved) <= rtt_us / 2 + CLOCK_NEAR_US)
+		return;
+	k->clock_us = now_us;
+	k->clock_rtt_us = rtt_us;
 	f->clock_offset_us = offset;
 	if (moved > (int64_t)(100 * CLOCK_MS_US))
 		timers_clock_moved(f->timers);
@@ -123,13 +158,15 @@ beat_reply(void *arg, const struct db_reply *reply)
 
 	k->busy = false;
 	refused(k, reply, "heartbeat");
+	/* Whoever cannot beat cannot tell who else can. */
+	if (reply->outcome != DB_DONE)
+		observe_anew(k);
 	if (reply->outcome == DB_DONE) {
 		r = reply->results[2];
 		if (PQntuples(r) == 0)
 			flusher_exit(f, EXIT_FENCED,
 			             "the pool's heartbeat row is gone");
-		clock_follow(f, params_time_us(db_int64(r, 0, 0)),
-		             k->beat_us, now);
+		clock_follow(k, params_time_us(db_int64(r, 0, 0)), now);
 		k->confirmed_us = k->beat_us;
 		k->refusal_told = false;
 		flusher_turn_wanted(f);
@@ -141,7 +178,7 @@ static void
 beat_send(struct keeper *k)
 {
 	struct flusher *f = k->flusher;
-	struct db_call *call = db_call_begin(k->db, beat_reply, k);
+	struct db_call *call = session_call(k->session, beat_reply, k);
 	struct params *p = &k->params;
 
 	k->beat_now = false;
@@ -211,9 +248,14 @@ look_reply(void *arg, const struct db_reply *reply)
 	k->busy = false;
 	refused(k, reply, "look at other pools");
 	if (reply->outcome != DB_DONE) {
+		observe_anew(k);
 		keeper_step(k);
 		return;
 	}
+	/* We were held up ourselves, and the others perhaps with us. */
+	if (k->look_us - k->looked_us > k->flusher->config.lease_us / 4)
+		observe_anew(k);
+	k->looked_us = k->look_us;
 	SLIST_FOREACH (o, &k->others, entry)
 		o->seen = false;
 	for (int i = 0; i < PQntuples(reply->results[0]); i++) {
@@ -241,7 +283,7 @@ static void
 look_send(struct keeper *k)
 {
 	struct flusher *f = k->flusher;
-	struct db_call *call = db_call_begin(k->db, look_reply, k);
+	struct db_call *call = session_call(k->session, look_reply, k);
 	struct params *p = &k->params;
 
 	params_clear(p);
@@ -332,8 +374,8 @@ static void
 takeover_send(struct keeper *k, struct other *o)
 {
 	struct params *p = &k->params;
-	struct db_call *call = db_call_begin(
-	    k->db, o->end_backends ? backends_reply : takeover_reply, k);
+	struct db_call *call = session_call(
+	    k->session, o->end_backends ? backends_reply : takeover_reply, k);
 
 	k->taking = o;
 	k->busy = true;
@@ -383,7 +425,7 @@ house_reply(void *arg, const struct db_reply *reply)
 static void
 house_send(struct keeper *k, const struct db_statement *statement)
 {
-	struct db_call *call = db_call_begin(k->db, house_reply, k);
+	struct db_call *call = session_call(k->session, house_reply, k);
 	struct params *p = &k->params;
 
 	db_call_plain(call, &db_begin_statement);
@@ -409,16 +451,24 @@ added_reply(void *arg, const struct db_reply *reply)
 		return;
 	if (reply->outcome == DB_ERROR) {
 		/* Once the row stood, that it cannot be referred to any more
-		 * means that somebody deleted it. */
+		 * means that somebody deleted it: we, if we were leaving. */
 		if (k->registered_once &&
-		    strcmp(reply->sqlstate, "23503") == 0)
-			flusher_exit(f, EXIT_FENCED, reply->message);
-		refused(k, reply, "joining");
-		db_break(k->db, reply->sqlstate, reply->message);
+		    strcmp(reply->sqlstate, "23503") == 0) {
+			if (k->left_cb == NULL)
+				flusher_exit(f, EXIT_FENCED, reply->message);
+			k->left_cb(f);
+			return;
+		}
+		fenced_if(k, reply);
+		session_break(k->session, reply->sqlstate, reply->message);
 		return;
 	}
 	k->phase = KEEPER_KEEPING;
 	k->refusal_told = false;
+	session_joined(k->session);
+	if (session_facts(k->session)->commits_async && !k->registered_once)
+		log_warning("synchronous_commit is off: a crash of the server "
+		            "loses completions that counted");
 	if (!k->registered_once) {
 		char text[UUID_TEXT_SIZE];
 
@@ -427,6 +477,10 @@ added_reply(void *arg, const struct db_reply *reply)
 		log_info("pool joined name=%s incarnation=%s",
 		         f->config.pool_name, text);
 		flusher_registered(f);
+	}
+	if (k->left_cb != NULL) {
+		leave_send(k);
+		return;
 	}
 	k->beat_now = true;
 	keeper_step(k);
@@ -438,7 +492,7 @@ add_send(struct keeper *k)
 {
 	struct flusher *f = k->flusher;
 	struct params *p = &k->params;
-	struct db_call *call = db_call_begin(k->db, added_reply, k);
+	struct db_call *call = session_join_call(k->session, added_reply, k);
 
 	k->phase = KEEPER_ADDING;
 	db_call_plain(call, &db_begin_statement);
@@ -456,9 +510,7 @@ add_send(struct keeper *k)
 		params_uuid(p, &f->incarnation);
 		params_send(p, call, &sql_heartbeat_add);
 	}
-	params_clear(p);
-	params_uuid(p, &f->incarnation);
-	params_send(p, call, &sql_backend_add);
+	session_announce(k->session, call);
 	db_call_plain(call, &db_commit_statement);
 	db_call_plain(call, &sql_listen_work);
 	db_call_plain(call, &sql_listen_command);
@@ -466,63 +518,30 @@ add_send(struct keeper *k)
 	db_call_send(call);
 }
 
+/* The session is checked; is the schema one that we can work with? */
 static void
-check_reply(void *arg, const struct db_reply *reply)
+keeper_join(void *arg)
 {
 	struct keeper *k = arg;
-	struct flusher *f = k->flusher;
-	const PGresult *r;
+	const struct session_facts *facts = session_facts(k->session);
+	int32_t version = facts->schema_version;
 	char why[300];
-	int32_t version;
 
-	k->busy = false;
-	if (reply->outcome == DB_LOST)
-		return;
-	if (reply->outcome == DB_ERROR) {
-		refused(k, reply, "checking the schema");
-		db_break(k->db, reply->sqlstate, reply->message);
-		return;
-	}
-	r = reply->results[0];
-	version = PQgetisnull(r, 0, 0) ? 0 : db_int32(r, 0, 0);
 	if (version < SCHEMA_VERSION || version > SCHEMA_VERSION + 1) {
 		snprintf(why, sizeof(why),
-		         "the schema has version %d, this rappel needs %d or "
-		         "%d: %s",
-		         version, SCHEMA_VERSION, SCHEMA_VERSION + 1,
+		         "the schema in database \"%s\" has version %d, this "
+		         "rappel needs %d or %d: %s",
+		         facts->database, version, SCHEMA_VERSION,
+		         SCHEMA_VERSION + 1,
 		         version < SCHEMA_VERSION ?
 		             "run rappelctl db migrate" :
 		             "install a newer rappel");
-		flusher_exit(f, EXIT_CONFIG, why);
+		flusher_exit(k->flusher, EXIT_CONFIG, why);
 	}
-	if (db_bool(r, 0, 2)) {
-		db_break(k->db, "", "the server is a standby");
-		return;
-	}
-	if (!db_bool(r, 0, 1))
-		flusher_exit(f, EXIT_CONFIG,
-		             "this database is a copy: its schema was made on "
-		             "another server. To run it here, and never there "
-		             "again: rappelctl db adopt");
-	add_send(k);
-}
-
-static void
-keeper_db_ready(void *arg, struct db *db)
-{
-	struct keeper *k = arg;
-	struct db_call *call = db_call_begin(db, check_reply, k);
-
-	if (k->outage_told)
-		log_info("database back session=keeper");
-	k->outage_told = false;
-	k->phase = KEEPER_CHECKING;
 	/* Contact was broken: the observation of others begins anew. */
 	others_forget(k, true);
 	k->taking = NULL;
-	db_call_plain(call, &sql_check);
-	k->busy = true;
-	db_call_send(call);
+	add_send(k);
 }
 
 /* libpq reads the connection string itself; what it cannot read is no
@@ -536,11 +555,23 @@ check_conninfo(struct keeper *k)
 	char why[500];
 
 	if (options == NULL) {
-		snprintf(why, sizeof(why),
-		         "the database's connection string cannot be read: %s",
-		         message == NULL || conninfo_has_password(conninfo) ?
-		             "see RAPPEL_DATABASE_URL or url in rappel.conf" :
-		             message);
+		bool hide = message == NULL || conninfo_has_password(conninfo);
+		const char *newer = conninfo_newer_option(
+		    message != NULL ? message : "");
+
+		if (newer != NULL)
+			snprintf(why, sizeof(why),
+			         "the database's connection string has option "
+			         "\"%s\", which this libpq (%d) does not know: "
+			         "take it out",
+			         newer, PQlibVersion());
+		else
+			snprintf(why, sizeof(why),
+			         "the database's connection string cannot be "
+			         "read: %s",
+			         hide ? "see RAPPEL_DATABASE_URL or url in "
+			                "rappel.conf" :
+			                message);
 		why[strcspn(why, "\n")] = '\0';
 		flusher_exit(k->flusher, EXIT_CONFIG, why);
 	}
@@ -551,12 +582,12 @@ check_conninfo(struct keeper *k)
 static const char *
 hopeless(const char *sqlstate, const char *why)
 {
-	/* libpq's word for a value of the string that can never be right. */
-	if (sqlstate[0] == '\0' && strncmp(why, "invalid ", 8) == 0)
+	if (sqlstate[0] == '\0' && conninfo_is_wrong(why))
 		return "the database's connection string is wrong: correct it";
 	if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
 	    strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42703") == 0)
-		return "the database has no rappel schema of this version: "
+		return "the database has no complete rappel schema, version "
+		       STRINGIFY(SCHEMA_VERSION) " is needed: "
 		       "run rappelctl db migrate";
 	if (strcmp(sqlstate, "3D000") == 0)
 		return "there is no such database: create it, then run "
@@ -570,27 +601,26 @@ hopeless(const char *sqlstate, const char *why)
 }
 
 static void
-keeper_db_lost(void *arg, struct db *db, const char *sqlstate,
-               const char *why)
+keeper_lost(void *arg, const char *sqlstate, const char *why)
 {
 	struct keeper *k = arg;
 	const char *advice = hopeless(sqlstate, why);
 	char text[800];
 
-	(void)db;
 	k->busy = false;
+	k->phase = KEEPER_AWAY;
 	if (advice != NULL && !k->registered_once) {
 		snprintf(text, sizeof(text), "%s (%s)", advice, why);
 		flusher_exit(k->flusher, EXIT_CONFIG, text);
 	}
-	if (!k->outage_told)
-		log_warning("database away, connecting again session=keeper "
-		            "sqlstate=%s reason=\"%s\"",
-		            sqlstate, why);
-	k->outage_told = true;
-	flusher_turn_wanted(k->flusher);
-	if (k->phase == KEEPER_LEAVING && k->left_cb != NULL)
-		k->left_cb(k->flusher);
+	flusher_drain_step(k->flusher);
+}
+
+/* It has joined, in added_reply(). */
+static void
+keeper_joined(void *arg)
+{
+	(void)arg;
 }
 
 static void
@@ -604,9 +634,10 @@ keeper_notified(void *arg, const char *channel)
 		claim_commands(k->flusher);
 }
 
-static const struct db_ops keeper_ops = { .ready_cb = keeper_db_ready,
-	                                  .lost_cb = keeper_db_lost,
-	                                  .notify_cb = keeper_notified };
+static const struct session_ops keeper_ops = { .join_cb = keeper_join,
+	                                       .ready_cb = keeper_joined,
+	                                       .lost_cb = keeper_lost,
+	                                       .notify_cb = keeper_notified };
 
 /* ---- leaving ---- */
 
@@ -616,6 +647,8 @@ left_reply(void *arg, const struct db_reply *reply)
 	struct keeper *k = arg;
 
 	k->busy = false;
+	if (reply->outcome == DB_LOST)
+		return; /* done or not: the next session will know */
 	if (reply->outcome == DB_DONE)
 		log_info("leases handed back instances=%s",
 		         PQcmdTuples(reply->results[3]));
@@ -623,26 +656,17 @@ left_reply(void *arg, const struct db_reply *reply)
 		log_warning("leases not handed back, another pool will take "
 		            "them reason=\"%s\"",
 		            reply->message);
-	if (reply->outcome != DB_LOST) /* then keeper_db_lost() tells */
-		k->left_cb(k->flusher);
+	k->left_cb(k->flusher);
 }
 
-void
-keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
+static void
+leave_send(struct keeper *k)
 {
-	struct keeper *k = f->keeper;
+	struct flusher *f = k->flusher;
 	struct params *p = &k->params;
-	struct db_call *call;
+	struct db_call *call = session_call(k->session, left_reply, k);
 
-	k->left_cb = done_cb;
-	if (k->phase == KEEPER_LEAVING)
-		return;
-	if (!db_ready(k->db) || k->phase != KEEPER_KEEPING) {
-		done_cb(f);
-		return;
-	}
 	k->phase = KEEPER_LEAVING;
-	call = db_call_begin(k->db, left_reply, k);
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &f->incarnation);
@@ -655,6 +679,22 @@ keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
 	db_call_plain(call, &sql_wake);
 	db_call_plain(call, &db_commit_statement);
 	db_call_send(call);
+}
+
+void
+keeper_leave(struct flusher *f, void (*done_cb)(struct flusher *f))
+{
+	struct keeper *k = f->keeper;
+
+	if (k->left_cb != NULL)
+		return;
+	k->left_cb = done_cb;
+	if (!k->registered_once)
+		done_cb(f);
+	else if (keeper_ready(k))
+		leave_send(k);
+	/* Otherwise when the session is back; the caller does not wait for
+	 * ever. */
 }
 
 /* ---- what next ---- */
@@ -703,7 +743,8 @@ keeper_step(struct keeper *k)
 	uint64_t now = clock_mono_us();
 	struct other *o;
 
-	if (k->busy || k->phase != KEEPER_KEEPING || !db_ready(k->db))
+	if (k->busy || k->phase != KEEPER_KEEPING ||
+	    !session_ready(k->session))
 		return;
 	if ((k->beat_now ||
 	     now - k->beat_us >= k->flusher->config.heartbeat_us) &&
@@ -755,13 +796,13 @@ keeper_idle_changed(struct flusher *f)
 bool
 keeper_ready(const struct keeper *k)
 {
-	return k->phase == KEEPER_KEEPING && db_ready(k->db);
+	return k->phase == KEEPER_KEEPING && session_ready(k->session);
 }
 
 bool
 keeper_away(const struct keeper *k)
 {
-	return k->outage_told;
+	return session_away(k->session);
 }
 
 bool
@@ -796,13 +837,6 @@ struct keeper *
 keeper_create(struct flusher *f)
 {
 	struct keeper *k = mem_zalloc(sizeof(*k));
-	struct db_options options = { .conninfo = f->config.database,
-		                      .application_name = "rappel keeper",
-		                      .setup = sql_setup,
-		                      .statements = sql_keeper_statements,
-		                      .deadline_us =
-		                          f->config.db_deadline_us };
-
 	k->flusher = f;
 	SLIST_INIT(&k->others);
 	params_init(&k->params);
@@ -812,7 +846,8 @@ keeper_create(struct flusher *f)
 	k->tick = event_new(f->base, -1, 0, tick_cb, k);
 	ASSERT(k->tick != NULL);
 	check_conninfo(k);
-	k->db = db_create(f->base, &options, &keeper_ops, k);
+	k->session = session_create(f, "keeper", sql_keeper_statements,
+	                            &keeper_ops, k);
 	return k;
 }
 
@@ -823,7 +858,7 @@ keeper_destroy(struct keeper **kp)
 
 	if (k == NULL)
 		return;
-	db_destroy(&k->db);
+	session_destroy(&k->session);
 	others_forget(k, true);
 	params_fini(&k->params);
 	event_free(k->tick);

@@ -7,37 +7,45 @@
 
 #include "flusher/params.h"
 
-/*
- * The planner must never trade an index for a sort of the whole backlog
- * because statistics are old, so the sessions go without what could. Limits
- * below our own deadline let the server give up first and say why.
- */
-const char sql_setup[] =
-    "SET statement_timeout = 4500;"
-    "SET lock_timeout = 2000;"
-    "SET idle_in_transaction_session_timeout = 5000;"
-    "SET client_connection_check_interval = 2000;"
-    "SET tcp_keepalives_idle = 5;"
-    "SET tcp_keepalives_interval = 2;"
-    "SET tcp_keepalives_count = 3;"
-    "SET search_path = pg_catalog, pg_temp;"
-    "SET default_transaction_isolation = 'read committed';"
-    "SET default_transaction_read_only = off;"
-    "SET TimeZone = 'UTC';"
-    "SET jit = off;"
-    "SET enable_seqscan = off;"
-    "SET enable_sort = off;"
-    "SET enable_hashjoin = off;"
-    "SET enable_mergejoin = off;"
-    "SET enable_bitmapscan = off;"
-    "SET plan_cache_mode = force_generic_plan";
-
 #define STATEMENT(variable, sql, count, ...) \
 	static const Oid variable##_oids[] = { __VA_ARGS__ }; \
 	const struct db_statement sql_##variable = { #variable, sql, count, \
 		                                     variable##_oids }
 #define STATEMENT_PLAIN(variable, sql) \
 	const struct db_statement sql_##variable = { #variable, sql, 0, NULL }
+
+/* ---- every session, before anything else ---- */
+
+/* Only Linux can tell that a client is gone while a statement runs. */
+STATEMENT(session_set,
+          "SELECT set_config(e.n, e.v, false) FROM unnest($1, $2) e (n, v) "
+          "WHERE e.n <> 'client_connection_check_interval' "
+          "OR version() ~ 'linux'",
+          2, PG_TEXT_ARRAY, PG_TEXT_ARRAY);
+
+/* What the server is, and which settings do not hold: those of TCP say
+ * nothing on a Unix socket. */
+STATEMENT(session_check,
+          "SELECT (SELECT max(m.version) FROM rappel.migrations m), "
+          "(SELECT h.system_identifier FROM rappel.home h), "
+          "s.system_identifier::text, "
+          "CASE WHEN pg_is_in_recovery() THEN c.timeline_id "
+          "ELSE greatest(c.timeline_id, ('x' || left(pg_walfile_name("
+          "pg_current_wal_insert_lsn()), 8))::bit(32)::int4) END, "
+          "pg_is_in_recovery(), pg_backend_pid(), "
+          "(SELECT string_agg(e.n || ' is ' || g.setting || ', not ' || e.v, "
+          "', ') FROM unnest($1, $2) e (n, v) JOIN pg_settings g "
+          "ON g.name = e.n WHERE g.setting <> e.v "
+          "AND (e.n NOT LIKE 'tcp%' OR inet_client_addr() IS NOT NULL) "
+          "AND (e.n <> 'client_connection_check_interval' "
+          "OR version() ~ 'linux')), "
+          "current_setting('synchronous_commit'), current_database()::text "
+          "FROM pg_control_system() s, pg_control_checkpoint() c",
+          2, PG_TEXT_ARRAY, PG_TEXT_ARRAY);
+
+const struct db_statement *const sql_session_statements[] = {
+	&sql_session_set, &sql_session_check, NULL
+};
 
 STATEMENT(fence, "SELECT rappel.fence($1)", 1, PG_UUID);
 
@@ -218,12 +226,6 @@ STATEMENT_PLAIN(commands_sweep,
 
 /* ---- keeper ---- */
 
-STATEMENT_PLAIN(check,
-                "SELECT (SELECT max(version) FROM rappel.migrations), "
-                "(SELECT h.system_identifier = s.system_identifier::text "
-                "FROM rappel.home h, pg_control_system() s), "
-                "pg_is_in_recovery()");
-
 STATEMENT(pool_add,
           "INSERT INTO rappel.worker_pools "
           "(incarnation, name, host, boot_id, dir, pid, version) "
@@ -320,7 +322,7 @@ const struct db_statement *const sql_claimer_statements[] = {
 	&sql_commands_sweep, NULL
 };
 const struct db_statement *const sql_keeper_statements[] = {
-	&sql_check, &sql_fence, &sql_backend_add, &sql_pool_add,
+	&sql_fence, &sql_backend_add, &sql_pool_add,
 	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
 	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
 	&sql_instances_requeue, &sql_instances_inherit, &sql_blame,

@@ -11,14 +11,15 @@
 
 #include "flusher/db.h"
 
-/* Run when a session begins. */
-extern const char sql_setup[];
-
+/* Prepared when a session begins; the others when it joins. */
+extern const struct db_statement *const sql_session_statements[];
 extern const struct db_statement *const sql_writer_statements[];
 extern const struct db_statement *const sql_claimer_statements[];
 extern const struct db_statement *const sql_keeper_statements[];
 
 /* Every session */
+extern const struct db_statement sql_session_set;
+extern const struct db_statement sql_session_check;
 extern const struct db_statement sql_fence;
 extern const struct db_statement sql_backend_add;
 /* Writer */
@@ -44,7 +45,6 @@ extern const struct db_statement sql_reason_set;
 extern const struct db_statement sql_commands_read;
 extern const struct db_statement sql_commands_sweep;
 /* Keeper */
-extern const struct db_statement sql_check;
 extern const struct db_statement sql_pool_add;
 extern const struct db_statement sql_heartbeat_add;
 extern const struct db_statement sql_heartbeat;
