@@ -328,6 +328,23 @@ instance_create(struct definition *d, const struct instance_options *options,
 	return i;
 }
 
+struct instance *
+instance_restart(const struct instance *i, struct effects *out)
+{
+	CHECK_OBJ(i, INSTANCE_MAGIC);
+	return instance_create(
+	    i->definition,
+	    &(struct instance_options){ .id = i->id,
+					.workflow = i->workflow,
+					.name = i->name,
+					.started_at_us = i->started_us,
+					.input = i->input->s,
+					.value_bytes_max = i->value_bytes_max,
+					.trace = i->trace,
+					.trace_arg = i->trace_arg },
+	    out);
+}
+
 void
 instance_destroy(struct instance **ip)
 {

@@ -83,6 +83,9 @@ struct instance_options {
 struct instance *instance_create(struct definition *d,
                                  const struct instance_options *options,
                                  struct effects *out);
+/* The same instance again, as it was created: for replaying its journal. */
+struct instance *instance_restart(const struct instance *i,
+                                  struct effects *out);
 void instance_destroy(struct instance **i);
 
 /*

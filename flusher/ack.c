@@ -7,6 +7,7 @@
 #include "flusher/adopt.h"
 #include "flusher/commit.h"
 #include "flusher/flusher.h"
+#include "flusher/rebuild.h"
 
 void
 ack_received(struct ack *a)
@@ -37,6 +38,8 @@ ack_run(struct flusher *f)
 	/* What waits for its instance to be read. */
 	if (adopt_pending(f->adopt) != 0 && adopt_pending(f->adopt) <= upto)
 		upto = adopt_pending(f->adopt) - 1;
+	if (rebuild_pending(f) != 0 && rebuild_pending(f) <= upto)
+		upto = rebuild_pending(f) - 1;
 	while (a->sent < upto) {
 		more = upto - a->sent;
 		if (more > UINT32_MAX)

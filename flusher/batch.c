@@ -13,7 +13,13 @@
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
+#include "flusher/rebuild.h"
 #include "flusher/timers.h"
+
+struct batch_command {
+	int64_t id;
+	struct uuid instance;
+};
 
 struct batch {
 	struct batch_row **rows; /* row_cap of them exist */
@@ -24,10 +30,9 @@ struct batch {
 	struct lease **ends;
 	uint32_t end_count;
 	uint32_t end_cap;
-	int64_t *commands;
+	struct batch_command *commands;
 	uint32_t command_count;
 	uint32_t command_cap;
-	uint64_t frame;
 };
 
 struct batch *
@@ -106,25 +111,12 @@ batch_commands(const struct batch *b)
 int64_t
 batch_command(const struct batch *b, uint32_t index)
 {
-	return b->commands[index];
-}
-
-uint64_t
-batch_frame(const struct batch *b)
-{
-	return b->frame;
-}
-
-void
-batch_set_frame(struct batch *b, uint64_t frame)
-{
-	b->frame = frame;
+	return b->commands[index].id;
 }
 
 void
 batch_clear(struct batch *b)
 {
-	b->frame = 0;
 	b->row_count = 0;
 	b->entries = 0;
 	b->bytes = 0;
@@ -171,6 +163,38 @@ ends_push(struct batch *b, struct lease *lease)
 	b->ends[b->end_count++] = lease;
 }
 
+static void
+commands_push(struct batch *b, const struct batch_command *command)
+{
+	if (b->command_count == b->command_cap) {
+		b->command_cap = b->command_cap ? b->command_cap * 2 : 64;
+		b->commands = mem_realloc(b->commands,
+		                          b->command_cap *
+		                              sizeof(*b->commands));
+	}
+	b->commands[b->command_count++] = *command;
+}
+
+void
+batch_move_commands(struct batch *b, struct batch *to)
+{
+	for (uint32_t i = 0; i < b->command_count; i++)
+		commands_push(to, &b->commands[i]);
+	b->command_count = 0;
+}
+
+bool
+batch_drop_commands(struct batch *b, const struct uuid *instance)
+{
+	uint32_t kept = 0, before = b->command_count;
+
+	for (uint32_t i = 0; i < before; i++)
+		if (!uuid_equal(&b->commands[i].instance, instance))
+			b->commands[kept++] = b->commands[i];
+	b->command_count = kept;
+	return kept != before;
+}
+
 static bool
 has_row(const struct batch *b, const struct lease *lease)
 {
@@ -211,13 +235,7 @@ batch_split(struct batch *b, struct batch *to)
 	uint32_t kept = 0;
 
 	ASSERT(batch_empty(to) && batch_instances(b) > 1);
-	to->commands = b->commands;
-	to->command_count = b->command_count;
-	to->command_cap = b->command_cap;
-	to->frame = b->frame;
-	b->frame = 0;
-	b->commands = NULL;
-	b->command_count = b->command_cap = 0;
+	batch_move_commands(b, to);
 	if (b->row_count == 0) {
 		for (uint32_t i = b->end_count / 2; i < b->end_count; i++)
 			ends_push(to, b->ends[i]);
@@ -244,6 +262,24 @@ batch_split(struct batch *b, struct batch *to)
 			b->ends[kept++] = b->ends[i];
 	}
 	b->end_count = kept;
+}
+
+void
+batch_merge(struct batch *b, struct batch *to)
+{
+	for (uint32_t i = 0; i < b->row_count; i++) {
+		struct batch_row *moved = b->rows[i];
+		struct batch_row *spare = row_add(to);
+
+		to->rows[to->row_count - 1] = moved;
+		b->rows[i] = spare;
+	}
+	to->entries += b->entries;
+	to->bytes += b->bytes;
+	for (uint32_t i = 0; i < b->end_count; i++)
+		ends_push(to, b->ends[i]);
+	batch_move_commands(b, to);
+	batch_clear(b);
 }
 
 static struct batch_row *
@@ -274,6 +310,8 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 
 	if (lease->engine == NULL || lease->ended)
 		return false;
+	if (rebuild_takes(f, lease, event))
+		return true;
 	mark_set(f->mark, &lease->id);
 	row = row_of(b, lease, event->at_us);
 	if (instance_place(lease->engine, event->activation, &view)) {
@@ -343,16 +381,11 @@ batch_discard(struct flusher *f, struct lease *lease)
 }
 
 void
-batch_add_command(struct flusher *f, int64_t command)
+batch_add_command(struct flusher *f, const struct uuid *instance,
+                  int64_t command)
 {
-	struct batch *b = commit_filling(f->commit);
-
-	if (b->command_count == b->command_cap) {
-		b->command_cap = b->command_cap ? b->command_cap * 2 : 64;
-		b->commands = mem_realloc(b->commands, b->command_cap *
-		                                           sizeof(int64_t));
-	}
-	b->commands[b->command_count++] = command;
+	commands_push(commit_filling(f->commit),
+	              &(struct batch_command){ command, *instance });
 	flusher_turn_wanted(f);
 }
 

@@ -46,12 +46,6 @@ struct lease *batch_end(struct batch *b, uint32_t index);
 uint32_t batch_commands(const struct batch *b);
 int64_t batch_command(const struct batch *b, uint32_t index);
 
-/* The number of the last completion frame (ack.h) that came before the batch
- * was sealed; 0: none that hangs on it. Of a batch that is split, the part that
- * is settled last has it. */
-uint64_t batch_frame(const struct batch *b);
-void batch_set_frame(struct batch *b, uint64_t frame);
-
 /* Forgets everything, for reuse; lease->batches are the caller's concern. */
 void batch_clear(struct batch *b);
 /* The rows join no more: what fills from now on is another batch. */
@@ -62,16 +56,25 @@ uint32_t batch_instances(const struct batch *b);
  * finding what the server refuses. Commands go along, since what they brought
  * may be in either: they are to be consumed last. There must be two. */
 void batch_split(struct batch *b, struct batch *to);
+/* Moves everything behind what to has. */
+void batch_merge(struct batch *b, struct batch *to);
+/* Moves the commands alone. */
+void batch_move_commands(struct batch *b, struct batch *to);
+/* Forgets the instance's commands; true when there were any. */
+bool batch_drop_commands(struct batch *b, const struct uuid *instance);
 /* What it takes to send it, about. */
 uint64_t batch_wire_bytes(const struct batch *b);
 
 /* Applies the event to the lease's instance and adds entry and effects to the
- * batch that fills. False when it comes too late for the instance. */
+ * batch that fills. False when it comes too late for the instance. While the
+ * instance is being rebuilt the event waits for that. */
 bool batch_apply(struct flusher *f, struct lease *lease,
                  const struct event *event);
 /* The instance has ended without an event: its end joins the batch. */
 void batch_add_end(struct flusher *f, struct lease *lease);
-void batch_add_command(struct flusher *f, int64_t command);
+/* A command of that instance is consumed with the batch that fills. */
+void batch_add_command(struct flusher *f, const struct uuid *instance,
+                       int64_t command);
 
 /* Takes the lease's row and end out of the batch that fills. */
 void batch_discard(struct flusher *f, struct lease *lease);

@@ -17,6 +17,7 @@
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
+#include "flusher/rebuild.h"
 #include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
@@ -235,7 +236,7 @@ claim_command(struct claim *c, const PGresult *r, int row)
 
 	memcpy(id.bytes, PQgetvalue(r, row, 1), 16);
 	lease = lease_find(f->leases, &id);
-	if (lease == NULL)
+	if (lease == NULL || lease->rebuild != NULL)
 		return; /* being read; the next look finds it */
 	if (!PQgetisnull(r, row, 2))
 		event.cause = (struct slice){
@@ -245,7 +246,7 @@ claim_command(struct claim *c, const PGresult *r, int row)
 	/* Journaled and consumed in one transaction; when it came too late
 	 * the sweep takes it. */
 	if (batch_apply(f, lease, &event))
-		batch_add_command(f, db_int64(r, row, 0));
+		batch_add_command(f, &id, db_int64(r, row, 0));
 }
 
 static void
@@ -408,7 +409,7 @@ claim_step(struct claim *c)
 		errand_send(c, errand);
 		return;
 	}
-	if (arrivals_step(c) || c->busy)
+	if (rebuilds_step(c) || arrivals_step(c) || c->busy)
 		return;
 	if (now >= c->house_us) {
 		c->house_us = now + HOUSE_US;
@@ -581,6 +582,7 @@ claim_create(struct flusher *f)
 
 	c->flusher = f;
 	TAILQ_INIT(&c->arrivals);
+	TAILQ_INIT(&c->rebuilds);
 	c->read_max = READ_MAX;
 	TAILQ_INIT(&c->errands);
 	params_init(&c->params);
@@ -601,6 +603,7 @@ claim_destroy(struct claim **cp)
 	session_destroy(&c->session);
 	while (!TAILQ_EMPTY(&c->arrivals))
 		arrival_free(c, TAILQ_FIRST(&c->arrivals));
+	rebuilds_destroy(&c->rebuilds);
 	while (!TAILQ_EMPTY(&c->errands))
 		errand_free(&c->errands, TAILQ_FIRST(&c->errands));
 	params_fini(&c->params);

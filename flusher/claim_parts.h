@@ -13,6 +13,7 @@
 #include "flusher/errand.h"
 #include "flusher/params.h"
 #include "flusher/queue_cursor.h"
+#include "flusher/rebuild.h"
 
 #define READ_MAX 16U /* journals in one round trip */
 
@@ -60,6 +61,7 @@ struct claim {
 	uint32_t arriving;
 	uint32_t reading;  /* of them, whose journals are on their way */
 	uint32_t read_max; /* in one round trip */
+	struct rebuilds rebuilds;
 	struct errands errands;
 	struct errand *errand; /* in flight */
 	struct buf value;      /* scratch */

@@ -17,6 +17,7 @@
 #include "flusher/lease.h"
 #include "flusher/params.h"
 #include "flusher/park.h"
+#include "flusher/rebuild.h"
 #include "flusher/session.h"
 #include "flusher/sql.h"
 #include "flusher/trace.h"
@@ -27,7 +28,8 @@
 #define ENDS_RETRY_US (200 * CLOCK_MS_US)
 /* Between two looks whether the old backend is gone. */
 #define ASK_US (10 * CLOCK_MS_US)
-#define HALVES_MAX 64U
+/* So many are sent at once, at first, when several rows were refused. */
+#define PIECE_FIRST 64U
 /* More is sent in parts: a message of 1 GB ends the session, and a server
  * that compresses and validates takes about 20 MB/s. */
 #define SEND_BYTES_MAX ((uint64_t)16 << 20)
@@ -48,9 +50,14 @@ struct commit {
 	struct batch *filling;
 	struct batch *flying;
 	struct batch *acting; /* committed, its effects being acted on */
-	/* What is left of a batch that is being halved, last first. */
-	struct batch *halves[HALVES_MAX];
-	uint32_t half_count;
+	/* Of a batch that was refused: where the row must be if what flies is
+	 * committed, and what nobody has looked at yet. */
+	struct batch *suspect;
+	struct batch *rest;
+	struct batch *scratch;
+	uint32_t offenders; /* found in it */
+	uint32_t piece;     /* so much of the rest is sent at once */
+	uint64_t frame;     /* the last completion frame before it (ack.h) */
 	struct params params;
 	struct buf text;
 	uint64_t sent_us;
@@ -75,21 +82,57 @@ after(struct event *event, uint64_t us)
 
 /* ---- outcomes ---- */
 
-/* The next part: another half, or what has filled meanwhile. */
+/* Half of what flies goes to the others that are sent later. */
+static void
+shrink(struct commit *c)
+{
+	batch_split(c->flying, c->scratch);
+	batch_merge(c->scratch, c->rest);
+}
+
+/* Half of what flies is sent: the row is there, or in the other half.
+ * Commands are consumed last, when everything they brought is written. */
+static void
+bisect(struct commit *c)
+{
+	batch_merge(c->suspect, c->rest);
+	batch_split(c->flying, c->suspect);
+	batch_move_commands(c->suspect, c->rest);
+}
+
+static void
+swap(struct batch **a, struct batch **b)
+{
+	struct batch *kept = *a;
+
+	*a = *b;
+	*b = kept;
+}
+
+/* The next part: of the batch that was refused, or what filled meanwhile. */
 static void
 commit_next(struct commit *c)
 {
 	struct flusher *f = c->flusher;
 
 	c->phase = COMMIT_IDLE;
-	if (c->half_count > 0) {
-		struct batch *spare = c->flying;
-
-		c->flying = c->halves[--c->half_count];
-		batch_destroy(&spare);
+	if (!batch_empty(c->suspect)) {
+		swap(&c->flying, &c->suspect);
+		if (batch_instances(c->flying) > 1)
+			bisect(c);
 		commit_send(c);
 		return;
 	}
+	if (!batch_empty(c->rest)) {
+		swap(&c->flying, &c->rest);
+		while (c->offenders > 1 &&
+		       batch_instances(c->flying) > c->piece)
+			shrink(c);
+		c->piece *= 2;
+		commit_send(c);
+		return;
+	}
+	ack_settled(&f->ack, c->frame);
 	flusher_turn_wanted(f);
 	flusher_drain_step(f);
 }
@@ -169,11 +212,11 @@ commit_done(struct commit *c, const PGresult *ended)
 
 		row->lease->batches--;
 		batch_perform(f, row->lease, &row->effects);
+		rebuild_committed(f, row->lease);
 		park_maybe(f, row->lease);
 	}
 	if (batch_ends(done) > 0)
 		release_ended(c, done, ended);
-	ack_settled(&f->ack, batch_frame(done));
 	batch_clear(done);
 	claim_kick(f);
 	flusher_turn_wanted(f);
@@ -194,40 +237,62 @@ commit_again(struct commit *c, const char *sqlstate, const char *message)
 	after(c->retry_event, c->retry_us);
 }
 
-/* The one row, or without rows the one end, that the server refuses: its
- * instance is set aside. */
+/* What it wanted is looked for again where it is: in the table. */
+static void
+commands_forget(struct commit *c, const struct uuid *instance)
+{
+	bool any = batch_drop_commands(c->flying, instance);
+
+	any |= batch_drop_commands(c->rest, instance);
+	any |= batch_drop_commands(c->filling, instance);
+	if (any)
+		claim_commands(c->flusher);
+}
+
+/* The one row, or without rows the one end, that the server refuses: the
+ * attempt fails instead, or its instance is set aside. */
 static void
 row_refused(struct commit *c, const char *sqlstate, const char *message)
 {
 	struct flusher *f = c->flusher;
-	bool has_row = batch_rows(c->flying) > 0;
-	struct lease *lease = has_row ? batch_row(c->flying, 0)->lease :
-	                                batch_end(c->flying, 0);
+	struct batch_row *row = batch_rows(c->flying) > 0 ?
+	    batch_row(c->flying, 0) :
+	    NULL;
+	struct lease *lease = row != NULL ? row->lease :
+	                                    batch_end(c->flying, 0);
+	/* An entry of that number is no fault of what this one says. */
+	bool mendable = row != NULL && strcmp(sqlstate, "23505") != 0;
+	struct uuid id = lease->id;
 	char text[UUID_TEXT_SIZE];
 	char reason[512];
 
-	snprintf(reason, sizeof(reason),
-	         "its %s was refused by the server, SQLSTATE %s: %s",
-	         has_row ? "journal" : "end", sqlstate, message);
 	uuid_text(&lease->id, text);
-	log_error("instance blocked instance=%s reason=\"%s\"", text, reason);
-	lease->batches -= has_row + batch_ends(c->flying);
-	for (uint32_t i = 0; i < batch_commands(c->flying); i++)
-		batch_add_command(f, batch_command(c->flying, i));
-	ack_settled(&f->ack, batch_frame(c->flying));
+	batch_merge(c->suspect, c->rest);
+	if (++c->offenders > 1)
+		c->piece = c->piece > 4 ? c->piece / 4 : 1;
+	lease->batches -= (row != NULL) + batch_ends(c->flying);
+	if (mendable && rebuild_begin(f, lease, row, sqlstate)) {
+		batch_discard(f, lease);
+		log_error("journal row refused, its action fails instance=%s "
+		          "sqlstate=%s reason=\"%s\"",
+		          text, sqlstate, message);
+		lease = NULL;
+	} else {
+		snprintf(reason, sizeof(reason),
+		         "its %s was refused by the server, SQLSTATE %s: %s",
+		         row != NULL ? "journal" : "end", sqlstate, message);
+		log_error("instance blocked instance=%s reason=\"%s\"", text,
+		          reason);
+		batch_discard(f, lease);
+	}
+	commands_forget(c, &id);
+	batch_move_commands(c->flying, c->rest);
 	batch_clear(c->flying);
-	batch_discard(f, lease);
-	claim_block(f, lease, reason);
+	if (lease != NULL)
+		claim_block(f, lease, reason);
+	else
+		claim_kick(f);
 	commit_next(c);
-}
-
-static void
-halve(struct commit *c)
-{
-	ASSERT(c->half_count < HALVES_MAX);
-	c->halves[c->half_count] = batch_create();
-	batch_split(c->flying, c->halves[c->half_count]);
-	c->half_count++;
 }
 
 static void
@@ -241,7 +306,7 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 	c->flusher->counters.commits_refused++;
 	/* It took too long: the same again would, too. */
 	if (strcmp(reply->sqlstate, "57014") == 0 && suspects > 1)
-		halve(c);
+		shrink(c);
 	if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
 	if (!data || suspects == 0) {
@@ -252,7 +317,7 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 		row_refused(c, reply->sqlstate, reply->message);
 		return;
 	}
-	halve(c);
+	bisect(c);
 	commit_send(c);
 }
 
@@ -402,7 +467,7 @@ commit_send(struct commit *c)
 		return; /* writer_ready() goes on */
 	}
 	while (batch_wire_bytes(b) > SEND_BYTES_MAX && batch_instances(b) > 1)
-		halve(c);
+		shrink(c);
 	if (batch_bytes(b) > ROW_BYTES_MAX) {
 		/* Not at once: effects of the batch before may be waiting. */
 		c->phase = COMMIT_RETRY;
@@ -437,8 +502,6 @@ void
 commit_run(struct flusher *f)
 {
 	struct commit *c = f->commit;
-	struct batch *swap;
-
 	/* Behind the end of the pool's row it would look as if somebody had
 	 * taken over. */
 	if (c->phase != COMMIT_IDLE || batch_empty(c->filling) ||
@@ -452,11 +515,11 @@ commit_run(struct flusher *f)
 	}
 	c->ends_held = false;
 	event_del(c->held_event);
-	swap = c->flying;
-	c->flying = c->filling;
-	c->filling = swap;
+	swap(&c->flying, &c->filling);
 	batch_seal(c->flying);
-	batch_set_frame(c->flying, f->ack.received);
+	c->frame = f->ack.received;
+	c->offenders = 0;
+	c->piece = PIECE_FIRST;
 	commit_send(c);
 }
 
@@ -522,7 +585,7 @@ probe_reply(void *arg, const struct db_reply *reply)
 	         batch_rows(c->flying));
 	/* It may have taken longer than the deadline. */
 	if (batch_instances(c->flying) > 1)
-		halve(c);
+		bisect(c);
 	commit_send(c);
 }
 
@@ -647,7 +710,8 @@ commit_quiet(const struct commit *c)
 {
 	return (batch_empty(c->filling) || only_held(c)) &&
 	    batch_empty(c->flying) &&
-	    batch_empty(c->acting) && c->half_count == 0;
+	    batch_empty(c->acting) && batch_empty(c->suspect) &&
+	    batch_empty(c->rest);
 }
 
 bool
@@ -674,6 +738,9 @@ commit_create(struct flusher *f)
 	c->filling = batch_create();
 	c->flying = batch_create();
 	c->acting = batch_create();
+	c->suspect = batch_create();
+	c->rest = batch_create();
+	c->scratch = batch_create();
 	params_init(&c->params);
 	c->retry_event = event_new(f->base, -1, 0, retry_cb, c);
 	c->held_event = event_new(f->base, -1, 0, held_cb, c);
@@ -692,8 +759,9 @@ commit_destroy(struct commit **cp)
 	batch_destroy(&c->filling);
 	batch_destroy(&c->flying);
 	batch_destroy(&c->acting);
-	while (c->half_count > 0)
-		batch_destroy(&c->halves[--c->half_count]);
+	batch_destroy(&c->suspect);
+	batch_destroy(&c->rest);
+	batch_destroy(&c->scratch);
 	params_fini(&c->params);
 	buf_fini(&c->text);
 	event_free(c->retry_event);

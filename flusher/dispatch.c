@@ -560,22 +560,40 @@ dispatch_take_on(struct flusher *f, struct flight *flight,
 	watch_deadlines(f->dispatch);
 }
 
+bool
+dispatch_runs(const struct lease *lease, uint32_t activation)
+{
+	const struct flight *flight;
+
+	LIST_FOREACH (flight, &lease->flights, lease_entry)
+		if (flight->activation == activation)
+			return true;
+	return false;
+}
+
+void
+dispatch_unqueue(struct flusher *f, struct lease *lease)
+{
+	struct route *route;
+
+	if (lease->queued == 0)
+		return;
+	TAILQ_FOREACH (route, &f->dispatch->routes.waiting, waiting_entry)
+		for (uint32_t i = 0; i < route->count; i++)
+			if (route_at(route, i)->lease == lease)
+				route_at(route, i)->lease = NULL;
+	lease->queued = 0;
+}
+
 void
 dispatch_forget(struct flusher *f, struct lease *lease)
 {
-	struct dispatch *d = f->dispatch;
 	struct flight *flight;
-	struct route *route;
 
 	while ((flight = LIST_FIRST(&lease->flights)) != NULL)
 		dispatch_abandon(f, lease, flight->activation);
 	/* Rare at an end: only a failing sibling leaves any. */
-	if (lease->queued == 0)
-		return;
-	TAILQ_FOREACH (route, &d->routes.waiting, waiting_entry)
-		for (uint32_t i = 0; i < route->count; i++)
-			if (route_at(route, i)->lease == lease)
-				route_at(route, i)->lease = NULL;
+	dispatch_unqueue(f, lease);
 }
 
 /* ---- life ---- */

@@ -35,6 +35,10 @@ void dispatch_ready(struct flusher *f, struct lease *lease,
  * a second is killed. */
 void dispatch_abandon(struct flusher *f, struct lease *lease,
                       uint32_t activation);
+/* A worker has that activation. */
+bool dispatch_runs(const struct lease *lease, uint32_t activation);
+/* What is ready of that lease and not dispatched is not, after all. */
+void dispatch_unqueue(struct flusher *f, struct lease *lease);
 /* Everything of that lease. */
 void dispatch_forget(struct flusher *f, struct lease *lease);
 

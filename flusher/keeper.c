@@ -11,7 +11,6 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
-#include "common/conninfo.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "engine/event.h"
@@ -24,9 +23,6 @@
 #include "flusher/sql.h"
 #include "flusher/timers.h"
 #include "schema/migrations.h"
-
-#define STRINGIFY_(x) #x
-#define STRINGIFY(x) STRINGIFY_(x)
 
 #define LOOK_US (500 * CLOCK_MS_US)
 #define ORPHANS_US (30 * CLOCK_SECOND_US)
@@ -544,67 +540,11 @@ keeper_join(void *arg)
 	add_send(k);
 }
 
-/* libpq reads the connection string itself; what it cannot read is no
- * outage. Its text may quote a part of a password, so then it is not shown. */
-static void
-check_conninfo(struct keeper *k)
-{
-	const char *conninfo = k->flusher->config.database;
-	char *message = NULL;
-	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
-	char why[500];
-
-	if (options == NULL) {
-		bool hide = message == NULL || conninfo_has_password(conninfo);
-		const char *newer = conninfo_newer_option(
-		    message != NULL ? message : "");
-
-		if (newer != NULL)
-			snprintf(why, sizeof(why),
-			         "the database's connection string has option "
-			         "\"%s\", which this libpq (%d) does not know: "
-			         "take it out",
-			         newer, PQlibVersion());
-		else
-			snprintf(why, sizeof(why),
-			         "the database's connection string cannot be "
-			         "read: %s",
-			         hide ? "see RAPPEL_DATABASE_URL or url in "
-			                "rappel.conf" :
-			                message);
-		why[strcspn(why, "\n")] = '\0';
-		flusher_exit(k->flusher, EXIT_CONFIG, why);
-	}
-	PQconninfoFree(options);
-}
-
-/* At the first contact, what no waiting will mend is said at once. */
-static const char *
-hopeless(const char *sqlstate, const char *why)
-{
-	if (sqlstate[0] == '\0' && conninfo_is_wrong(why))
-		return "the database's connection string is wrong: correct it";
-	if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
-	    strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42703") == 0)
-		return "the database has no complete rappel schema, version "
-		       STRINGIFY(SCHEMA_VERSION) " is needed: "
-		       "run rappelctl db migrate";
-	if (strcmp(sqlstate, "3D000") == 0)
-		return "there is no such database: create it, then run "
-		       "rappelctl db migrate";
-	if (strcmp(sqlstate, "28P01") == 0 || strcmp(sqlstate, "28000") == 0)
-		return "the server refuses this user: check user, password "
-		       "and pg_hba.conf";
-	if (strcmp(sqlstate, "42501") == 0)
-		return "the user may not use the schema rappel: grant it";
-	return NULL;
-}
-
 static void
 keeper_lost(void *arg, const char *sqlstate, const char *why)
 {
 	struct keeper *k = arg;
-	const char *advice = hopeless(sqlstate, why);
+	const char *advice = session_hopeless(sqlstate, why);
 	char text[800];
 
 	k->busy = false;
@@ -845,7 +785,6 @@ keeper_create(struct flusher *f)
 	read_boot_id(k);
 	k->tick = event_new(f->base, -1, 0, tick_cb, k);
 	ASSERT(k->tick != NULL);
-	check_conninfo(k);
 	k->session = session_create(f, "keeper", sql_keeper_statements,
 	                            &keeper_ops, k);
 	return k;

@@ -9,6 +9,7 @@
 #include "common/mem.h"
 #include "flusher/dispatch.h"
 #include "flusher/flusher.h"
+#include "flusher/rebuild.h"
 #include "flusher/timers.h"
 
 struct leases {
@@ -124,6 +125,7 @@ lease_remove(struct flusher *f, struct lease *lease)
 	struct lease **at = bucket_of(l, &lease->id);
 
 	ASSERT(lease->batches == 0 && lease->row == NULL);
+	rebuild_forget(f, lease);
 	dispatch_forget(f, lease);
 	timers_forget(f->timers, lease);
 	while (*at != lease)

@@ -18,6 +18,7 @@
 struct batch_row;
 struct flight;
 struct flusher;
+struct rebuild;
 struct timer;
 
 struct lease {
@@ -27,6 +28,7 @@ struct lease {
 	struct instance *engine; /* NULL while its journal is being read */
 	uint32_t seq;            /* of the last entry given out */
 	struct batch_row *row;   /* in the batch that fills, or NULL */
+	struct rebuild *rebuild; /* while the server refuses what it did */
 	uint32_t batches;        /* rows in any batch, and the end of it */
 	uint32_t queued;         /* actions ready and not dispatched */
 	LIST_HEAD(lease_flights, flight) flights;

@@ -26,7 +26,7 @@ park_maybe(struct flusher *f, struct lease *lease)
 	int64_t due_us, now_us;
 
 	if (!LIST_EMPTY(&lease->flights) || lease->queued > 0 ||
-	    lease->batches > 0 || lease->ended || f->phase != FLUSHER_WORKING)
+	    lease->batches > 0 || lease->ended || lease->rebuild != NULL || f->phase != FLUSHER_WORKING)
 		return false;
 	if (!timers_first(lease, &due_us))
 		return false;

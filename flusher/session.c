@@ -10,12 +10,17 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/conninfo.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/backoff.h"
 #include "flusher/flusher.h"
 #include "flusher/params.h"
 #include "flusher/sql.h"
+#include "schema/migrations.h"
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
 
 /* One that stood for less is still in the outage it came from. */
 #define STOOD_US CLOCK_SECOND_US
@@ -500,6 +505,63 @@ session_destroy(struct session **sp)
 	free(s);
 }
 
+/* ---- what no waiting mends ---- */
+
+/* libpq reads the connection string itself; what it cannot read is no
+ * outage. Its text may quote a part of a password, so then it is not shown. */
+static void
+check_conninfo(struct flusher *f)
+{
+	const char *conninfo = f->config.database;
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
+	char why[500];
+
+	if (options == NULL) {
+		bool hide = message == NULL || conninfo_has_password(conninfo);
+		const char *newer = conninfo_newer_option(
+		    message != NULL ? message : "");
+
+		if (newer != NULL)
+			snprintf(why, sizeof(why),
+			         "the database's connection string has option "
+			         "\"%s\", which this libpq (%d) does not know: "
+			         "take it out",
+			         newer, PQlibVersion());
+		else
+			snprintf(why, sizeof(why),
+			         "the database's connection string cannot be "
+			         "read: %s",
+			         hide ? "see RAPPEL_DATABASE_URL or url in "
+			                "rappel.conf" :
+			                message);
+		why[strcspn(why, "\n")] = '\0';
+		flusher_exit(f, EXIT_CONFIG, why);
+	}
+	PQconninfoFree(options);
+}
+
+const char *
+session_hopeless(const char *sqlstate, const char *why)
+{
+	if (sqlstate[0] == '\0' && conninfo_is_wrong(why))
+		return "the database's connection string is wrong: correct it";
+	if (strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "3F000") == 0 ||
+	    strcmp(sqlstate, "42883") == 0 || strcmp(sqlstate, "42703") == 0)
+		return "the database has no complete rappel schema, version "
+		       STRINGIFY(SCHEMA_VERSION) " is needed: "
+		       "run rappelctl db migrate";
+	if (strcmp(sqlstate, "3D000") == 0)
+		return "there is no such database: create it, then run "
+		       "rappelctl db migrate";
+	if (strcmp(sqlstate, "28P01") == 0 || strcmp(sqlstate, "28000") == 0)
+		return "the server refuses this user: check user, password "
+		       "and pg_hba.conf";
+	if (strcmp(sqlstate, "42501") == 0)
+		return "the user may not use the schema rappel: grant it";
+	return NULL;
+}
+
 /* ---- all of them ---- */
 
 const char *
@@ -518,6 +580,7 @@ sessions_create(struct flusher *f)
 {
 	struct sessions *all = mem_zalloc(sizeof(*all));
 
+	check_conninfo(f);
 	all->flusher = f;
 	LIST_INIT(&all->list);
 	return all;

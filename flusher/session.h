@@ -43,11 +43,15 @@ struct session_ops {
 	void (*notify_cb)(void *arg, const char *channel);
 };
 
-/* What the sessions of a pool share; sessions go before it. */
+/* What the sessions of a pool share; sessions go before it. A connection
+ * string that libpq cannot read ends the process with EXIT_CONFIG. */
 struct sessions *sessions_create(struct flusher *f);
 void sessions_destroy(struct sessions **all);
 /* Why one of them is away, as "SQLSTATE: words"; NULL when all stand. */
 const char *sessions_trouble(const struct sessions *all);
+
+/* What to do about a failure that no waiting mends; NULL: wait. */
+const char *session_hopeless(const char *sqlstate, const char *why);
 
 /* Connects at once. kind is "writer", …; it and the statements are borrowed. */
 struct session *session_create(struct flusher *f, const char *kind,

@@ -106,7 +106,7 @@ class FlusherTest(unittest.TestCase):
     # ---- one instance's trouble ----
 
     def test_refused_row(self):
-        """A journal row that the server refuses: that instance alone."""
+        """A journal row that the server refuses: its action fails."""
         self.query(POISON + "CREATE TRIGGER refuse BEFORE INSERT"
                    " ON rappel.action_log_default FOR EACH ROW"
                    " WHEN (new.entries::text ~ 'poison')"
@@ -121,12 +121,12 @@ class FlusherTest(unittest.TestCase):
                        " EXECUTE FUNCTION public.refuse()")
         flusher = self.flusher()
         self.begin("echo", *["poison" if n == 70 else n for n in range(150)])
-        self.wait_statuses(succeeded=149, blocked=1, flusher=flusher)
-        [(given, reason)] = self.query(
-            "SELECT input, reason FROM rappel.instances"
-            " WHERE status = 'blocked'")
-        self.assertEqual(given, "poison")
-        self.assertIn("22023", reason)
+        self.wait_statuses(succeeded=149, failed=1, flusher=flusher)
+        [(given, error, cause)] = self.query(
+            "SELECT input, error, cause FROM rappel.instances"
+            " WHERE status = 'failed'")
+        self.assertEqual((given, error), ("poison", "Rappel.RowRefused"))
+        self.assertIn("22023", cause)
         self.stop(flusher)
 
     def test_refused_end(self):
@@ -150,7 +150,7 @@ class FlusherTest(unittest.TestCase):
         """It cannot even be set aside: the others go on."""
         self.query(POISON + "CREATE TRIGGER refuse BEFORE UPDATE"
                    " ON rappel.workflow_instances FOR EACH ROW"
-                   " WHEN (new.status IN ('succeeded', 'blocked')"
+                   " WHEN (new.status IN ('succeeded', 'failed', 'blocked')"
                    " AND new.input::text ~ 'poison')"
                    " EXECUTE FUNCTION public.refuse()")
         flusher = self.flusher()
