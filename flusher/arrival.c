@@ -22,6 +22,7 @@
 #include "flusher/versions.h"
 
 #define RELEASE_FIRST_US (5 * CLOCK_SECOND_US)
+#define RELEASE_MAX_US (300 * CLOCK_SECOND_US)
 #define LOST_MAX 3U /* sessions over one journal */
 
 void
@@ -45,22 +46,31 @@ arrival_block(struct claim *c, struct arrival *a, const char *reason)
 	arrival_free(c, a);
 }
 
-/* A start that fails goes back with a reason, and is tried again later. */
+/* A start that fails goes back with a reason, and is tried again later: after
+ * half of the time that it has been tried for. */
 static void
 arrival_release(struct claim *c, struct arrival *a, const char *reason)
 {
+	int64_t age_us = flusher_now_us(c->flusher) - a->started_at_us;
+	uint64_t wait_us = age_us > 0 ? (uint64_t)age_us / 2 : 0;
+	char text[UUID_TEXT_SIZE];
+
 	if (a->commanded) {
 		/* A cancel cannot wait for the definition: what is blocked
 		 * is ended as it stands. */
 		arrival_block(c, a, reason);
 		return;
 	}
-	char text[UUID_TEXT_SIZE];
-
+	if (wait_us < RELEASE_FIRST_US)
+		wait_us = RELEASE_FIRST_US;
+	if (wait_us > RELEASE_MAX_US)
+		wait_us = RELEASE_MAX_US;
 	uuid_text(&a->id, text);
-	log_warning("start failed, released for 5 s instance=%s reason=\"%s\"",
-	            text, reason);
-	errand_add(&c->errands, &a->id, 1, "waiting", RELEASE_FIRST_US, reason);
+	log_warning("start failed, released for %llu s instance=%s "
+	            "reason=\"%s\"",
+	            (unsigned long long)(wait_us / CLOCK_SECOND_US), text,
+	            reason);
+	errand_add(&c->errands, &a->id, 1, "waiting", wait_us, reason);
 	arrival_free(c, a);
 }
 

@@ -87,6 +87,7 @@ claim_reply(void *arg, const struct db_reply *reply)
 	if (reply->outcome == DB_DONE) {
 		const PGresult *r = reply->results[2];
 
+		c->trouble[0] = '\0';
 		got = (uint32_t)PQntuples(r);
 		for (int i = 0; i < (int)got; i++) {
 			struct uuid id;
@@ -121,8 +122,12 @@ claim_reply(void *arg, const struct db_reply *reply)
 	} else if (reply->outcome == DB_ERROR) {
 		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 			flusher_exit(f, EXIT_FENCED, reply->message);
-		log_warning("claim refused sqlstate=%s reason=\"%s\"",
-		            reply->sqlstate, reply->message);
+		if (c->trouble[0] == '\0')
+			log_warning("claim refused, trying again sqlstate=%s "
+			            "reason=\"%s\"",
+			            reply->sqlstate, reply->message);
+		snprintf(c->trouble, sizeof(c->trouble), "%s: %s",
+		         reply->sqlstate, reply->message);
 		c->next_us = clock_mono_us() + CLOCK_SECOND_US;
 		if (c->source == FROM_OWNED)
 			c->reconcile_us = c->next_us;
@@ -533,6 +538,12 @@ bool
 claim_quiet(const struct claim *c)
 {
 	return !c->busy;
+}
+
+const char *
+claim_trouble(const struct claim *c)
+{
+	return c->trouble[0] != '\0' ? c->trouble : NULL;
 }
 
 bool

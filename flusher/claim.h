@@ -42,6 +42,8 @@ bool claim_idle(const struct claim *c);
 /* Nothing is on its way; the session may be closed. */
 bool claim_quiet(const struct claim *c);
 bool claim_ready(const struct claim *c);
+/* Why the server refuses to claim just now, or NULL. */
+const char *claim_trouble(const struct claim *c);
 
 /* Sets the instance aside as blocked, with a reason, and forgets it. The
  * lease must be in no batch. */

@@ -41,6 +41,7 @@ struct claim {
 	struct event *event; /* the next look */
 	bool busy;           /* a call is in flight */
 	bool stopped;
+	char trouble[420];
 	enum claim_source source; /* of the claim in flight */
 	uint32_t asked;
 	uint64_t asked_us;

@@ -61,7 +61,8 @@ struct commit {
 	struct params params;
 	struct buf text;
 	uint64_t sent_us;
-	uint64_t retry_us;
+	uint64_t retry_us; /* 0: the last one was not refused */
+	char trouble[420];
 	int backend_pid; /* that the flying batch went to */
 	bool ends_held; /* the filling batch has ends that were locked */
 	struct event *retry_event;
@@ -233,6 +234,7 @@ commit_again(struct commit *c, const char *sqlstate, const char *message)
 	c->retry_us = c->retry_us == 0 ? RETRY_FIRST_US : c->retry_us * 2;
 	if (c->retry_us > RETRY_MAX_US)
 		c->retry_us = RETRY_MAX_US;
+	snprintf(c->trouble, sizeof(c->trouble), "%s: %s", sqlstate, message);
 	c->phase = COMMIT_RETRY;
 	after(c->retry_event, c->retry_us);
 }
@@ -718,6 +720,12 @@ bool
 commit_ready(const struct commit *c)
 {
 	return session_ready(c->session);
+}
+
+const char *
+commit_trouble(const struct commit *c)
+{
+	return c->retry_us > 0 ? c->trouble : NULL;
 }
 
 bool

@@ -37,6 +37,8 @@ void commit_run(struct flusher *f);
 bool commit_quiet(const struct commit *c);
 /* The writer's session stands. */
 bool commit_ready(const struct commit *c);
+/* Why the server refuses to commit just now, or NULL. */
+const char *commit_trouble(const struct commit *c);
 /* The filling batch is as large as it should grow: nothing is dispatched. */
 bool commit_full(const struct flusher *f);
 

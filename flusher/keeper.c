@@ -491,6 +491,10 @@ add_send(struct keeper *k)
 	struct db_call *call = session_join_call(k->session, added_reply, k);
 
 	k->phase = KEEPER_ADDING;
+	if (!k->registered_once) {
+		session_try(call, sql_writer_statements);
+		session_try(call, sql_claimer_statements);
+	}
 	db_call_plain(call, &db_begin_statement);
 	if (!k->registered_once) {
 		params_clear(p);

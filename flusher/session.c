@@ -451,6 +451,17 @@ session_join_call(struct session *s, db_reply_cb *reply_cb, void *arg)
 }
 
 void
+session_try(struct db_call *call, const struct db_statement *const *statements)
+{
+	for (uint32_t i = 0; statements[i] != NULL; i++) {
+		struct db_statement unnamed = *statements[i];
+
+		unnamed.name = "";
+		db_call_prepare(call, &unnamed);
+	}
+}
+
+void
 session_announce(struct session *s, struct db_call *call)
 {
 	params_clear(&s->params);

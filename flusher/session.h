@@ -72,6 +72,10 @@ struct db_call *session_call(struct session *s, db_reply_cb *reply_cb,
 /* For join_cb: a call that begins with preparing the statements. */
 struct db_call *session_join_call(struct session *s, db_reply_cb *reply_cb,
                                   void *arg);
+/* Lets the server look at statements that other sessions will prepare: what
+ * it lacks is known before anything is written. */
+void session_try(struct db_call *call,
+                 const struct db_statement *const *statements);
 /* Adds the row of pool_backends. */
 void session_announce(struct session *s, struct db_call *call);
 void session_joined(struct session *s);

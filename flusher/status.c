@@ -13,6 +13,7 @@
 #include "flusher/flusher.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
+#include "flusher/session.h"
 #include "flusher/timers.h"
 
 enum flusher_health
@@ -80,14 +81,25 @@ status_pack(const struct flusher *f, struct buf *out)
 	};
 	const uint32_t count = sizeof(numbers) / sizeof(numbers[0]);
 
+	const char *trouble = sessions_trouble(f->sessions);
+
+	if (trouble == NULL)
+		trouble = commit_trouble(f->commit);
+	if (trouble == NULL)
+		trouble = claim_trouble(f->claim);
 	uuid_text(&f->incarnation, incarnation);
-	value_pack_map(out, count + 6);
+	value_pack_map(out, count + 7);
 	value_pack_text(out, "pool");
 	value_pack_text(out, f->config.pool_name);
 	value_pack_text(out, "incarnation");
 	value_pack_text(out, incarnation);
 	value_pack_text(out, "health");
 	value_pack_text(out, healths[status_health(f)]);
+	value_pack_text(out, "trouble");
+	if (trouble != NULL)
+		value_pack_text(out, trouble);
+	else
+		value_pack_null(out);
 	value_pack_text(out, "idle");
 	value_pack_bool(out, claim_idle(f->claim));
 	value_pack_text(out, "actions");
