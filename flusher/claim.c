@@ -197,6 +197,8 @@ peek_reply(void *arg, const struct db_reply *reply)
 	const PGresult *r;
 
 	c->busy = false;
+	/* From the answer on: where that takes long, the others' turn comes. */
+	c->house_us = clock_mono_us() + HOUSE_US;
 	if (reply->outcome == DB_DONE) {
 		r = reply->results[0];
 		if (db_bool(r, 0, 0)) {

@@ -57,7 +57,8 @@ struct keeper {
 	struct session *session;
 	struct params params;
 	enum keeper_phase phase;
-	bool busy;
+	bool busy;    /* a call is in flight that nothing may follow */
+	bool looking; /* one that a heartbeat may follow */
 	bool registered_once;
 	bool refusal_told;
 	bool hang_told;
@@ -241,7 +242,7 @@ look_reply(void *arg, const struct db_reply *reply)
 	uint64_t now = clock_mono_us();
 	struct other *o;
 
-	k->busy = false;
+	k->looking = false;
 	refused(k, reply, "look at other pools");
 	if (reply->outcome != DB_DONE) {
 		observe_anew(k);
@@ -288,7 +289,7 @@ look_send(struct keeper *k)
 	params_text(p, slice_of(k->boot_id));
 	params_text(p, slice_of(f->config.dir));
 	params_send(p, call, &sql_pools_read);
-	k->busy = true;
+	k->looking = true;
 	k->look_us = clock_mono_us();
 	db_call_send(call);
 }
@@ -552,6 +553,7 @@ keeper_lost(void *arg, const char *sqlstate, const char *why)
 	char text[800];
 
 	k->busy = false;
+	k->looking = false;
 	k->phase = KEEPER_AWAY;
 	if (advice != NULL && !k->registered_once) {
 		snprintf(text, sizeof(text), "%s (%s)", advice, why);
@@ -649,7 +651,8 @@ sleep_until_due(struct keeper *k, uint64_t now_us)
 {
 	uint64_t beat_us = k->beat_us + k->flusher->config.heartbeat_us;
 	uint64_t look_us = k->look_us + LOOK_US;
-	uint64_t due_us = beat_us < look_us && !k->hang_told ? beat_us : look_us;
+	bool beats = k->looking || (beat_us < look_us && !k->hang_told);
+	uint64_t due_us = beats ? beat_us : look_us;
 	uint64_t wait = due_us > now_us ? due_us - now_us : 0;
 	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
 		              .tv_usec = (suseconds_t)(wait %
@@ -694,6 +697,11 @@ keeper_step(struct keeper *k)
 	     now - k->beat_us >= k->flusher->config.heartbeat_us) &&
 	    supervisor_turns(k, now)) {
 		beat_send(k);
+		return;
+	}
+	if (k->looking) {
+		if (!k->hang_told)
+			sleep_until_due(k, now);
 		return;
 	}
 	SLIST_FOREACH (o, &k->others, entry)
