@@ -6,9 +6,10 @@
  * commands, COMMIT. It has three outcomes:
  *
  *   done     act on the effects;
- *   refused  a data error (SQLSTATE classes 22, 23, 54): the batch is halved
- *            until the one row or end is found, whose instance is set aside as
- *            blocked; every other error: the same batch again, with back-off;
+ *   refused  a data error (SQLSTATE classes 22, 23, 54): the batch is
+ *            bisected until the one row or end is found, whose attempt fails
+ *            (rebuild.h) or whose instance is set aside as blocked; every
+ *            other error: the same batch again, with back-off;
  *   unknown  the session was lost with the batch in flight: on a new one, the
  *            old backend is ended, the pool's row is locked, and one row of
  *            the batch is looked for: there means all done, absent means

@@ -67,7 +67,7 @@ struct db_options {
 	const char *application_name;
 	/* Prepared before ready_cb; NULL-terminated. */
 	const struct db_statement *const *statements;
-	uint64_t deadline_us; /* of the connect and of each call */
+	uint64_t deadline_us; /* of each call; a connect has 3 s */
 };
 
 /* Borrows options' strings and statements. Connects at once. */

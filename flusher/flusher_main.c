@@ -188,7 +188,8 @@ drain_arm(struct flusher *f)
 	/* With nothing running and no database there is nothing to wait
 	 * for but its quick return. */
 	if ((dispatch_flights(f->dispatch) == 0 || f->link == NULL) &&
-	    (!commit_ready(f->commit) || f->phase == FLUSHER_LEAVING) &&
+	    (!commit_ready(f->commit) || (f->phase == FLUSHER_LEAVING &&
+	                                  !keeper_ready(f->keeper))) &&
 	    by > now + LAST_FLUSH_US)
 		by = drain_by_us = now + LAST_FLUSH_US;
 	by = by > now ? by - now : 0;
