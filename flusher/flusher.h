@@ -23,6 +23,7 @@
 #include "common/uuid.h"
 #include "flusher/ack.h"
 #include "flusher/histogram.h"
+#include "flusher/server_clock.h"
 
 struct adopt;
 struct batch;
@@ -101,7 +102,7 @@ struct flusher {
 	struct claim *claim;
 	struct keeper *keeper;
 	struct counters counters;
-	int64_t clock_offset_us; /* PostgreSQL's clock minus clock_mono_us() */
+	struct server_clock clock; /* PostgreSQL's */
 	uint64_t ticked_us; /* when the supervisor last showed that it turns */
 	bool wants_turn_end;
 	bool worked_once; /* all sessions stood at some time */

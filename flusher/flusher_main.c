@@ -51,7 +51,7 @@ static uint64_t drain_by_us; /* nothing waits longer */
 int64_t
 flusher_now_us(const struct flusher *f)
 {
-	return (int64_t)clock_mono_us() + f->clock_offset_us;
+	return (int64_t)clock_mono_us() + f->clock.offset_us;
 }
 
 void
@@ -482,7 +482,7 @@ main(int argc, char **argv)
 	ASSERT(f->base != NULL);
 	uuid_random(&f->incarnation);
 	f->is_blamed = mark_open(&f->mark, f->config.dir, &f->blamed);
-	f->clock_offset_us = clock_wall_us() - (int64_t)clock_mono_us();
+	f->clock.offset_us = clock_wall_us() - (int64_t)clock_mono_us();
 	f->phase = FLUSHER_STARTING;
 	f->ticked_us = clock_mono_us();
 	turn_event = event_new(f->base, -1, 0, turn_cb, f);

@@ -27,10 +27,7 @@
 #define LOOK_US (500 * CLOCK_MS_US)
 #define ORPHANS_US (30 * CLOCK_SECOND_US)
 #define PARTITIONS_US (3600 * CLOCK_SECOND_US)
-/* Round trips that differ by less tell the time equally well; and how long a
- * good one counts. */
-#define CLOCK_NEAR_US (10 * CLOCK_MS_US)
-#define CLOCK_KEEP_US (60 * CLOCK_SECOND_US)
+#define JUMP_US ((int64_t)(100 * CLOCK_MS_US)) /* timers are behind */
 #define HOST_SIZE 256
 
 /* Another pool, as seen from here. */
@@ -67,8 +64,6 @@ struct keeper {
 	uint64_t confirmed_us; /* when the last confirmed one was sent */
 	uint64_t look_us;
 	uint64_t looked_us;    /* when the last answered one was sent */
-	uint64_t clock_us;     /* when the clock was last followed */
-	uint64_t clock_rtt_us; /* and how long that answer took */
 	uint64_t orphans_us;
 	uint64_t partitions_us;
 	bool beat_now;
@@ -121,30 +116,6 @@ observe_anew(struct keeper *k)
 
 /* ---- heartbeat ---- */
 
-/*
- * Half of the round trip is a good enough guess when that is short. An answer
- * that took long says only what the offset cannot be: it counts when it
- * contradicts what we have, or when no better one came for long.
- */
-static void
-clock_follow(struct keeper *k, int64_t at_us, uint64_t now_us)
-{
-	struct flusher *f = k->flusher;
-	uint64_t rtt_us = now_us - k->beat_us;
-	int64_t offset = at_us - (int64_t)(k->beat_us + rtt_us / 2);
-	int64_t moved = offset - f->clock_offset_us;
-
-	if (k->clock_us != 0 && rtt_us > 2 * k->clock_rtt_us + CLOCK_NEAR_US &&
-	    now_us - k->clock_us < CLOCK_KEEP_US &&
-	    (uint64_t)llabs(moved) <= rtt_us / 2 + CLOCK_NEAR_US)
-		return;
-	k->clock_us = now_us;
-	k->clock_rtt_us = rtt_us;
-	f->clock_offset_us = offset;
-	if (moved > (int64_t)(100 * CLOCK_MS_US))
-		timers_clock_moved(f->timers);
-}
-
 static void
 beat_reply(void *arg, const struct db_reply *reply)
 {
@@ -163,7 +134,10 @@ beat_reply(void *arg, const struct db_reply *reply)
 		if (PQntuples(r) == 0)
 			flusher_exit(f, EXIT_FENCED,
 			             "the pool's heartbeat row is gone");
-		clock_follow(k, params_time_us(db_int64(r, 0, 0)), now);
+		if (server_clock_told(&f->clock,
+		                      params_time_us(db_int64(r, 0, 0)),
+		                      k->beat_us, now) > JUMP_US)
+			timers_clock_moved(f->timers);
 		k->confirmed_us = k->beat_us;
 		k->refusal_told = false;
 		flusher_turn_wanted(f);

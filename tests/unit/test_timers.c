@@ -24,7 +24,7 @@ static uint32_t fired_count;
 int64_t
 flusher_now_us(const struct flusher *f)
 {
-	return (int64_t)clock_mono_us() + f->clock_offset_us;
+	return (int64_t)clock_mono_us() + f->clock.offset_us;
 }
 
 static void
@@ -149,7 +149,7 @@ START_TEST(a_clock_that_jumps_is_followed)
 	now = flusher_now_us(&flusher);
 	timers_add(flusher.timers, &leases[0], TIMER_FIRE, 1,
 	           now + 30 * (int64_t)CLOCK_SECOND_US);
-	flusher.clock_offset_us += 3600 * (int64_t)CLOCK_SECOND_US;
+	flusher.clock.offset_us += 3600 * (int64_t)CLOCK_SECOND_US;
 	timers_clock_moved(flusher.timers);
 	event_base_loop(flusher.base, EVLOOP_ONCE);
 	ck_assert_uint_eq(fired_count, 1);
