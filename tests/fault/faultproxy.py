@@ -149,6 +149,7 @@ class FaultProxy:
         self.chance = random.Random(seed)
         self.connections = set()
         self.accepted = []  # when, in seconds of the monotonic clock
+        self.peak = 0       # of connections at the same time
         self.cuts = 0
         self.rewrite = None  # what the server says, as the client gets it
         self.port = 5432
@@ -165,6 +166,7 @@ class FaultProxy:
             return
         connection = Connection(self, reader, writer)
         self.connections.add(connection)
+        self.peak = max(self.peak, len(self.connections))
         try:
             await connection.run()
         except (OSError, asyncio.IncompleteReadError):
