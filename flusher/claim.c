@@ -28,10 +28,81 @@
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
 #define ERRAND_RETRY_US CLOCK_SECOND_US
+#define SHUN_US (60 * CLOCK_SECOND_US) /* what cannot be claimed */
 
 static const uint64_t ladder_us[] = { 0, 5 * CLOCK_MS_US, 20 * CLOCK_MS_US,
 	                              100 * CLOCK_MS_US };
 #define LADDER_TOP (sizeof(ladder_us) / sizeof(ladder_us[0]))
+
+/* ---- what cannot be claimed ---- */
+
+static void
+shunned_add(struct claim *c)
+{
+	params_array_begin(&c->params, PG_UUID);
+	for (uint32_t i = 0; i < c->shunned_count; i++)
+		params_add_uuid(&c->params, &c->shunned[i]);
+	params_array_end(&c->params);
+}
+
+static void
+first_reply(void *arg, const struct db_reply *reply)
+{
+	struct claim *c = arg;
+	char text[UUID_TEXT_SIZE];
+	struct uuid id;
+
+	c->busy = false;
+	if (reply->outcome == DB_DONE && PQntuples(reply->results[0]) == 1) {
+		memcpy(id.bytes, PQgetvalue(reply->results[0], 0, 0), 16);
+		uuid_text(&id, text);
+		log_error("an instance cannot be claimed, others are "
+		          "instance=%s reason=\"%s\"",
+		          text, c->trouble);
+		if (c->shunned_count == SHUNNED_MAX)
+			memmove(c->shunned, c->shunned + 1,
+			        --c->shunned_count * sizeof(id));
+		if (c->shunned_count == 0)
+			c->shunned_us = clock_mono_us();
+		c->shunned[c->shunned_count++] = id;
+	}
+	claim_step(c);
+}
+
+/*
+ * The server refuses what a claim would change: fewer are tried, and when it
+ * is one, that one is left alone. False when it is no fault of a row.
+ */
+static bool
+claim_refused(struct claim *c, const char *sqlstate)
+{
+	struct db_call *call;
+	bool queue = c->source == FROM_QUEUE;
+
+	if (strncmp(sqlstate, "22", 2) != 0 && strncmp(sqlstate, "23", 2) != 0 &&
+	    strncmp(sqlstate, "54", 2) != 0 && strncmp(sqlstate, "P0", 2) != 0)
+		return false;
+	if (!queue && c->source != FROM_DUE)
+		return false;
+	c->next_us = clock_mono_us();
+	c->due_wanted = c->due_wanted || !queue;
+	if (c->asked > 1) {
+		c->narrow = c->asked / 2;
+		return true;
+	}
+	params_clear(&c->params);
+	shunned_add(c);
+	if (queue) {
+		params_int4(&c->params, c->cursor.at.priority);
+		params_uuid(&c->params, &c->cursor.at.id);
+	}
+	call = session_call(c->session, first_reply, c);
+	params_send(&c->params, call,
+	            queue ? &sql_first_queued : &sql_first_due);
+	c->busy = true;
+	db_call_send(call);
+	return true;
+}
 
 /* ---- claiming ---- */
 
@@ -88,6 +159,8 @@ claim_reply(void *arg, const struct db_reply *reply)
 		const PGresult *r = reply->results[2];
 
 		c->trouble[0] = '\0';
+		if (c->narrow < CLAIM_MAX)
+			c->narrow *= 2;
 		got = (uint32_t)PQntuples(r);
 		for (int i = 0; i < (int)got; i++) {
 			struct uuid id;
@@ -128,7 +201,8 @@ claim_reply(void *arg, const struct db_reply *reply)
 			            reply->sqlstate, reply->message);
 		snprintf(c->trouble, sizeof(c->trouble), "%s: %s",
 		         reply->sqlstate, reply->message);
-		c->next_us = clock_mono_us() + CLOCK_SECOND_US;
+		if (!claim_refused(c, reply->sqlstate))
+			c->next_us = clock_mono_us() + CLOCK_SECOND_US;
 		if (c->source == FROM_OWNED)
 			c->reconcile_us = c->next_us;
 	} else {
@@ -164,9 +238,13 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	struct params *p = &c->params;
 	struct db_call *call = session_call(c->session, claim_reply, c);
 
+	if (source != FROM_OWNED && limit > c->narrow)
+		limit = c->narrow;
 	c->source = source;
 	c->asked = limit;
 	c->asked_us = clock_mono_us();
+	if (c->asked_us - c->shunned_us > SHUN_US)
+		c->shunned_count = 0;
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &f->incarnation);
@@ -174,6 +252,8 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	params_int8(p, limit);
 	if (source == FROM_OWNED)
 		known_add(c);
+	if (source == FROM_QUEUE || source == FROM_DUE)
+		shunned_add(c);
 	if (source == FROM_QUEUE) {
 		c->woken = false;
 		c->queue_us = c->asked_us;
@@ -597,6 +677,7 @@ claim_create(struct flusher *f)
 	TAILQ_INIT(&c->arrivals);
 	TAILQ_INIT(&c->rebuilds);
 	c->read_max = READ_MAX;
+	c->narrow = CLAIM_MAX;
 	TAILQ_INIT(&c->errands);
 	params_init(&c->params);
 	queue_cursor_init(&c->cursor);

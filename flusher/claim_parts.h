@@ -16,6 +16,7 @@
 #include "flusher/rebuild.h"
 
 #define READ_MAX 16U /* journals in one round trip */
+#define SHUNNED_MAX 256U
 
 struct session;
 
@@ -52,6 +53,12 @@ struct claim {
 	uint64_t next_us;       /* when the queue is looked at again */
 	uint64_t house_us;      /* when due and commands are */
 	uint64_t reconcile_us;  /* when owner = me is compared */
+	/* Instances whose claim the server refuses: left alone for a while.
+	 * The first are the oldest. */
+	struct uuid shunned[SHUNNED_MAX];
+	uint32_t shunned_count;
+	uint64_t shunned_us;
+	uint32_t narrow; /* so many are claimed at once, at most */
 	bool woken; /* since the last claim from the queue was sent */
 	bool commands_wanted;
 	bool due_wanted;

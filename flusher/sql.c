@@ -125,10 +125,25 @@ STATEMENT(claim_queued,
           "WITH c AS MATERIALIZED (SELECT i.id, "
           "i.started_at IS NOT NULL AS started_before "
           "FROM rappel.workflow_instances i WHERE i.status = 'queued' "
-          "AND (-i.priority, i.id) > ($3, $4) "
+          "AND (-i.priority, i.id) > ($4, $5) AND i.id <> ALL ($3) "
           "ORDER BY -i.priority, i.id LIMIT $2 FOR UPDATE SKIP LOCKED) "
               CLAIM_RETURNING,
-          4, PG_UUID, PG_INT8, PG_INT4, PG_UUID);
+          5, PG_UUID, PG_INT8, PG_UUID_ARRAY, PG_INT4, PG_UUID);
+
+/* The one that such a claim would have taken. */
+STATEMENT(first_queued,
+          "SELECT i.id FROM rappel.workflow_instances i "
+          "WHERE i.status = 'queued' AND (-i.priority, i.id) > ($2, $3) "
+          "AND i.id <> ALL ($1) ORDER BY -i.priority, i.id LIMIT 1 "
+          "FOR UPDATE SKIP LOCKED",
+          3, PG_UUID_ARRAY, PG_INT4, PG_UUID);
+
+STATEMENT(first_due,
+          "SELECT i.id FROM rappel.workflow_instances i "
+          "WHERE i.status = 'waiting' AND i.due_at <= now() "
+          "AND i.id <> ALL ($1) ORDER BY i.due_at LIMIT 1 "
+          "FOR UPDATE SKIP LOCKED",
+          1, PG_UUID_ARRAY);
 
 STATEMENT(peek,
           "SELECT EXISTS (SELECT FROM rappel.workflow_instances i "
@@ -142,9 +157,10 @@ STATEMENT(claim_due,
           "WITH c AS MATERIALIZED (SELECT i.id, "
           "i.started_at IS NOT NULL AS started_before "
           "FROM rappel.workflow_instances i WHERE i.status = 'waiting' "
-          "AND i.due_at <= now() ORDER BY i.due_at LIMIT $2 "
+          "AND i.due_at <= now() AND i.id <> ALL ($3) "
+          "ORDER BY i.due_at LIMIT $2 "
           "FOR UPDATE SKIP LOCKED) " CLAIM_RETURNING,
-          2, PG_UUID, PG_INT8);
+          3, PG_UUID, PG_INT8, PG_UUID_ARRAY);
 
 STATEMENT(claim_commanded,
           "WITH c AS MATERIALIZED (SELECT i.id, "
@@ -315,7 +331,7 @@ const struct db_statement *const sql_writer_statements[] = {
 };
 const struct db_statement *const sql_claimer_statements[] = {
 	&sql_fence, &sql_backend_add, &sql_peek, &sql_claim_queued,
-	&sql_claim_due,
+	&sql_claim_due, &sql_first_queued, &sql_first_due,
 	&sql_claim_commanded, &sql_blocked_cancel, &sql_owned, &sql_log_read,
 	&sql_commands_of, &sql_still_owned, &sql_version_read,
 	&sql_release, &sql_reason_set, &sql_commands_read,

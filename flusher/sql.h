@@ -33,6 +33,8 @@ extern const struct db_statement sql_ends_probe;
 extern const struct db_statement sql_peek;
 extern const struct db_statement sql_claim_queued;
 extern const struct db_statement sql_claim_due;
+extern const struct db_statement sql_first_queued;
+extern const struct db_statement sql_first_due;
 extern const struct db_statement sql_claim_commanded;
 extern const struct db_statement sql_blocked_cancel;
 extern const struct db_statement sql_owned;

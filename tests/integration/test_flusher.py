@@ -162,6 +162,23 @@ class FlusherTest(unittest.TestCase):
         self.assertLess(cluster.log().count("poison"), 30)
         self.stop(flusher)
 
+    def test_refused_claim(self):
+        """What cannot even be claimed does not hold up the others."""
+        self.query(POISON + "CREATE TRIGGER refuse BEFORE UPDATE"
+                   " ON rappel.workflow_instances FOR EACH ROW"
+                   " WHEN (new.status = 'running'"
+                   " AND new.input::text ~ 'poison')"
+                   " EXECUTE FUNCTION public.refuse()")
+        flusher = self.flusher()
+        self.begin("echo", *["poison" if n % 40 == 17 else n
+                             for n in range(200)])
+        self.wait_statuses(succeeded=195, queued=5, flusher=flusher)
+        self.begin("echo", *range(50))
+        self.wait_statuses(2, succeeded=245, queued=5, flusher=flusher)
+        self.assertEqual(flusher.log().count("cannot be claimed"), 5)
+        self.query("DROP TRIGGER refuse ON rappel.workflow_instances")
+        self.stop(flusher)
+
     def others_end(self, flusher):
         """150 instances, each 50 within a second."""
         for _ in range(3):
