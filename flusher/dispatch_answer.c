@@ -55,7 +55,7 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	}
 	route_ran(flight->route, done.run_us);
 	completion_event(&done, f->config.value_bytes_max, &err, &event);
-	event.at_us = (int64_t)now_us + f->clock_offset_us;
+	event.at_us = (int64_t)now_us + f->clock.offset_us;
 	event.worker = slot->no;
 	batch_apply(f, flight->lease, &event);
 	histogram_add(&f->counters.action_us_of, now_us - flight->sent_us);
