@@ -293,7 +293,12 @@ class DatabaseTest(Case):
                 ("postgresql://127.0.0.1:1/x", 6, "refused"),
                 (self.conninfo.replace(cluster.user, "nobody_here"), 5,
                  "role"),
-                ("what ever", 78, "malformed")):
+                ("what ever", 78, "malformed"),
+                ("host=/x port=abc", 78, "Correct the conninfo"),
+                ("host=/x sslmode=never", 78, "Correct the conninfo"),
+                ("host=a,b,c port=1,2", 78, "Correct the conninfo"),
+                ("service=nowhere_at_all", 78, "Correct the conninfo"),
+                ("host=/x require_auth=md5", 78, "require_auth")):
             with self.subTest(conninfo=conninfo):
                 done = self.ctl("run", "list", database=conninfo, code=code)
                 self.assertIn(said, done.err)
