@@ -95,6 +95,15 @@ flusher_orphans(struct supervisor *s)
 }
 
 static void
+workers_fenced(struct supervisor *s)
+{
+	for (uint32_t i = 0; i < s->config.workers; i++)
+		if (s->workers[i].announced)
+			child_kill(&s->workers[i], true,
+			           "its pool was taken over");
+}
+
+static void
 flusher_ended(struct supervisor *s, const char *how, uint64_t now_us)
 {
 	struct child *f = &s->flusher;
@@ -129,6 +138,9 @@ flusher_ended(struct supervisor *s, const char *how, uint64_t now_us)
 	if (verdict == VERDICT_FENCED && f->worked)
 		f->wanted_dead = true;
 	log_warning("flusher ended how=\"%s\", starting another", how);
+	/* What its workers have in their hands is another pool's now. */
+	if (verdict == VERDICT_FENCED)
+		workers_fenced(s);
 	flusher_orphans(s);
 }
 

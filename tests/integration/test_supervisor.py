@@ -144,13 +144,15 @@ class Life(Case):
         self.assertEqual(self.run_action(peer, again[1], "echo", 1), [1])
 
     def test_a_fenced_flusher_is_replaced_at_once(self):
-        peer, _ = self.pool()
+        peer, hello = self.pool()
         self.wait_phase("running")
         begun = time.monotonic()
         peer.send(["exit", 75])
         peer, _ = self.flusher()
         self.assertLess(time.monotonic() - begun, 0.5)
-        self.hellos(peer)
+        # What its workers held is another pool's: they are new.
+        self.assertEqual([h[2] for h in self.hellos(peer).values()], [2, 2])
+        self.assertFalse(alive(hello[0][4]["pid"]))
         self.assertIsNone(self.process.poll())
 
     def test_a_killed_supervisor_leaves_nobody(self):
