@@ -5,7 +5,8 @@ For tests: rappeld runs it in the place of rappel-worker (RAPPEL_WORKER).
 Every START and SENT of an action is one line, appended to the file that the
 first argument names, so that it survives a SIGKILL and can be compared with
 the journal. A line has, separated by tabs: what, wall clock and boot clock
-in microseconds, instance, activation, attempt, action, pid, spawn.
+in microseconds, instance, activation, attempt, action, pid, spawn; that of
+SENT also the hash of the result, or "-" for a failure.
 
 It has no compare-and-swap and so no use for its scoreboard: it gets one
 action at a time.
@@ -14,6 +15,8 @@ It ignores SIGTERM. The action "hang" ends when the file RECORD.release is
 there; it gets nothing done and hears nothing until then.
 """
 
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -26,6 +29,12 @@ import msgpack
 HELLO, DISPATCH, COMPLETION, DRAIN = 1, 10, 11, 15
 ACTIONS = ("first", "nap", "second", "last", "hang", "fails")
 WINDOW = 4
+
+
+def sha(value):
+    """Of the JSON, so that it does not matter how it is written."""
+    return hashlib.sha256(json.dumps(
+        value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def action_fails(value):
@@ -42,12 +51,12 @@ class Worker:
         self.socket = socket.socket(fileno=int(os.environ["RAPPEL_FD"]))
         self.pending = b""
 
-    def note(self, what, item):
+    def note(self, what, item, *more):
         line = "\t".join(str(part) for part in (
             what, time.time_ns() // 1000,
             time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             item[1].hex(), item[2], item[3], item[4], os.getpid(),
-            self.spawn))
+            self.spawn, *more))
         os.write(self.record, line.encode() + b"\n")
 
     def send(self, kind, count, payload):
@@ -88,7 +97,7 @@ class Worker:
             answer = [*item[:4], 1, 0, type(why).__name__, str(why)]
         answer[5] = (time.monotonic_ns() - begun) // 1000
         self.send(COMPLETION, 1, [answer])
-        self.note("SENT", item)
+        self.note("SENT", item, "-" if answer[4] else sha(value))
 
     def loop(self):
         self.send(HELLO, 0, {"protocol": 1, "pid": os.getpid(),

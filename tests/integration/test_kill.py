@@ -129,17 +129,16 @@ class KillTest(unittest.TestCase):
         wait_for("all instances end",
                  lambda: self.load.open_count() == 0, 60, 0.05)
         connection = self.connection
-        findings = (checker.journal(connection) +
-                    checker.outputs(connection, load.fan_out_output) +
+        case = checker.Case(connection, self.pool, given=self.load.given,
+                            expected_of=load.fan_out_output)
+        findings = (checker.check(case) +
                     checker.successes(connection, load.STATES))
         if self.oracle:
             findings += checker.record(
                 connection, checker.read_record(self.pool.record),
                 load.STAGES)
         code, took = self.pool.stop()
-        if code != 0 or took > 1:
-            findings.append(f"the stop took {took:.2f} s, exit status {code}")
-        findings += self.pool.leftovers() + checker.stopped(connection)
+        findings += checker.check_stopped(case, code, took)
         print(f"{self.id()}: {self.load.given} instances, seed "
               f"{pools.SEED}", flush=True)
         self.assertEqual(findings[:20], [], self.pool.log_tail(40))
