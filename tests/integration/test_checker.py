@@ -398,6 +398,24 @@ class Lived(unittest.TestCase):
             (4, [2, 3 * SECOND + 40, 4, 2, 2, None, 0, 5, "Bad", "again"])])
         self.finds("replay gives failed")
 
+    def test_poison(self):
+        """I05: the third worker that died of it was the last"""
+        definition = json.loads(json.dumps(DEFINITION))
+        definition["States"]["Last"]["Retry"][0]["MaxAttempts"] = 9
+        self.run_sql("UPDATE rappel.workflow_versions SET definition = %s",
+                     json.dumps(definition))
+        lost = [(n, [5, n * 20 * SECOND, 4, n - 2, 2, None, 0, 5,
+                     "States.TaskFailed", "gone"]) for n in (3, 4, 5)]
+        self.row(1)
+        self.row(2)
+        for n in (3, 4, 5):
+            self.row(n, ENTRIES[:3] + lost)
+        self.finds("replay ends as failed, stored is running")
+        self.run_sql("UPDATE rappel.workflow_instances SET owner = NULL,"
+                     " status = 'failed', error = 'Rappel.Poison',"
+                     " ended_at = now()")
+        self.assertFalse([f for f in self.check() if "replay" in f])
+
     def test_other_state(self):
         """I05"""
         self.live(self.changed(0, 4, 2))

@@ -19,7 +19,8 @@ import sys
 
 sys.setrecursionlimit(20000)
 
-SUCCEEDED, FAILED, FIRED, CANCELLED = 1, 2, 3, 4
+SUCCEEDED, FAILED, FIRED, CANCELLED, LOST = 1, 2, 3, 4, 5
+POISON_DEATHS = 3  # workers that died of one Task
 KNOWN_FIELDS = {
     "Comment", "Type", "Next", "End", "InputPath", "OutputPath", "ResultPath",
     "ResultSelector", "Parameters", "Result", "Resource", "TimeoutSeconds",
@@ -44,9 +45,10 @@ class Illegal(Exception):
 class Failure(Exception):
     """An error of the language, on its way to Retry and Catch."""
 
-    def __init__(self, name, cause=None):
+    def __init__(self, name, cause=None, poison=False):
         super().__init__(name)
         self.name, self.cause = name, cause
+        self.poison = poison  # it kills workers: no Retry
 
 
 class Wanted:
@@ -264,7 +266,7 @@ class Branch:
 
     def enter_state(self, state, value):
         self.state, self.raw = state, value
-        self.attempt = 0
+        self.attempt = self.deaths = 0
         self.used, self.delays = {}, {}
         self.spread = None
 
@@ -422,7 +424,7 @@ class Branch:
         """True when Catch leads on at once."""
         fields = self.fields
         for n, retrier in enumerate(fields.get("Retry", ())):
-            if matches(retrier["ErrorEquals"], why.name):
+            if not why.poison and matches(retrier["ErrorEquals"], why.name):
                 if self.used.get(n, 0) < retrier.get("MaxAttempts", 3):
                     self.again(n, retrier)
                     return False
@@ -509,7 +511,7 @@ class Run:
             self.end("timed_out", error="States.Timeout")
             return
         wanted = self.wanted.get(activation)
-        if kind not in (SUCCEEDED, FAILED, FIRED):
+        if kind not in (SUCCEEDED, FAILED, FIRED, LOST):
             raise Illegal(f"an entry of kind {kind}")
         if wanted is None:
             raise Illegal(f"action {activation} was not wanted")
@@ -535,8 +537,13 @@ class Run:
         if kind == SUCCEEDED:
             # Retry of what fails here, such as ResultPath, is the Task's.
             branch.go_on(branch.result, value)
-        else:
-            branch.failed(Failure(value, cause))
+            return
+        why = Failure(value, cause)
+        if kind == LOST:
+            branch.deaths += 1
+            if branch.deaths >= POISON_DEATHS:
+                why = Failure("Rappel.Poison", cause, True)
+        branch.failed(why)
 
 
 def canonical(value):

@@ -65,7 +65,7 @@ def endings(connection):
             "  * 1000000)::bigint FROM rappel.action_log")
         for instance, entries, at_us in cursor:
             for e in json.loads(entries):
-                if e[0] in (1, 2):
+                if e[0] in (1, 2, 5):
                     value = e[8] if len(e) > 8 else None
                     found[(instance, e[2], e[3])] = (
                         sha(value) if e[0] == 1 else "-", at_us)

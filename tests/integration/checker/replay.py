@@ -13,7 +13,8 @@ import json
 from checker import interpreter
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-EVENTS = {1: "succeeded", 2: "failed", 3: "fired", 4: "cancelled"}
+EVENTS = {1: "succeeded", 2: "failed", 3: "fired", 4: "cancelled",
+          5: "failed"}
 ENDED = ("succeeded", "failed", "timed_out", "cancelled")
 
 
@@ -188,8 +189,8 @@ def history(connection, snapshot):
                 n + 1, EVENTS.get(e.kind), e.activation, e.state, e.index,
                 e.attempt or None,
                 sha(e.value) if e.kind == 1 else None,
-                shown(e.value) if e.kind == 2 else None,
-                shown(e.cause) if e.kind in (2, 4) else None])
+                shown(e.value) if e.kind in (2, 5) else None,
+                shown(e.cause) if e.kind in (2, 4, 5) else None])
         # What was written after the snapshot is not in it.
         found = [row[:6] + [None if row[6] is None
                             else sha(json.loads(row[6]))] + row[7:]
