@@ -24,6 +24,36 @@ is_secret(const char *key, size_t len)
 	       (len == 11 && strncasecmp(key, "sslpassword", 11) == 0);
 }
 
+static int
+hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' :
+	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
+	       c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The same for a key of a URI, in which any letter may stand as %77. */
+static bool
+is_secret_uri(const char *key, size_t len)
+{
+	char plain[12];
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (n == sizeof(plain))
+			return false;
+		if (key[i] == '%' && len - i > 2 && hex(key[i + 1]) >= 0 &&
+		    hex(key[i + 2]) >= 0) {
+			plain[n++] = (char)(hex(key[i + 1]) * 16 +
+			                    hex(key[i + 2]));
+			i += 2;
+		} else {
+			plain[n++] = key[i];
+		}
+	}
+	return is_secret(plain, n);
+}
+
 /* "?a=b&c=d", from the question mark on. */
 static bool
 mask_query(const char *at, struct buf *out)
@@ -35,7 +65,7 @@ mask_query(const char *at, struct buf *out)
 		const char *equals = memchr(at, '=', part);
 
 		if (equals != NULL && equals + 1 < at + part &&
-		    is_secret(at + 1, (size_t)(equals - at) - 1)) {
+		    is_secret_uri(at + 1, (size_t)(equals - at) - 1)) {
 			buf_add(out, at, (size_t)(equals - at) + 1);
 			buf_add_text(out, MASK);
 			found = true;
@@ -60,6 +90,20 @@ mask_uri(const char *at, struct buf *out)
 	 * been percent-encoded: mask up to the last '@' all the same. */
 	if (last == NULL)
 		last = strrchr(at, '@');
+	/* Is it the query that holds the '@', or the password the '?'? Both
+	 * can be meant, so nothing behind the first sign of either is shown. */
+	if (last != NULL && query != NULL && query < last) {
+		const char *colon = memchr(at, ':', (size_t)(last - at));
+		const char *end = colon != NULL && colon < query ? colon
+								 : query;
+
+		if (colon != NULL || strchr(query + 1, '?') != NULL) {
+			buf_add(out, at, (size_t)(end - at));
+			buf_add_text(out, ":" MASK "@" MASK);
+			return true;
+		}
+		last = NULL;
+	}
 	if (last != NULL) {
 		const char *colon = memchr(at, ':', (size_t)(last - at));
 
