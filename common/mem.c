@@ -9,11 +9,17 @@
 
 #include "common/assert.h"
 
+void
+mem_exhausted(void)
+{
+	assert_failed("out of memory", __FILE__, __LINE__);
+}
+
 static void *
 check(void *p)
 {
 	if (__builtin_expect(p == NULL, 0))
-		assert_failed("out of memory", __FILE__, __LINE__);
+		mem_exhausted();
 	return p;
 }
 

@@ -10,6 +10,10 @@
 
 #include <stddef.h>
 
+/* The end of a process that has none left; says "out of memory". For calls of
+ * the library that allocate themselves. */
+_Noreturn void mem_exhausted(void);
+
 void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_zalloc(size_t size) __attribute__((malloc, returns_nonnull));
 /* Checks count * size for overflow. Zeroed. */

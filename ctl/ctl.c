@@ -31,7 +31,8 @@ vsay(const char *prefix, const char *format, va_list list)
 	char *text;
 	int len = vasprintf(&text, format, list);
 
-	ASSERT(len >= 0);
+	if (len < 0)
+		mem_exhausted();
 	for (char *p = text; *p != '\0'; p++)
 		if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') ||
 		    *p == 0x7f)

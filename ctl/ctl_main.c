@@ -247,7 +247,8 @@ unknown_command(const char *const *words, uint32_t count)
 		names[n] = commands[n].path;
 	len = asprintf(&typed, "%s%s%s", words[0], count > 1 ? " " : "",
 		       count > 1 ? words[1] : "");
-	ASSERT(len >= 0);
+	if (len < 0)
+		mem_exhausted();
 	complain("unknown command \"%s\"", typed);
 	near = nearest_name(typed, names, COMMANDS);
 	if (near == NULL && count > 1)

@@ -251,7 +251,8 @@ out_field(const struct ctl *c, const char *label, const char *format, ...)
 	va_start(list, format);
 	len = vasprintf(&text, format, list);
 	va_end(list);
-	ASSERT(len >= 0);
+	if (len < 0)
+		mem_exhausted();
 	/* Lines stay; anything else a terminal would obey does not. */
 	for (char *p = text; *p != '\0'; p++)
 		if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') ||

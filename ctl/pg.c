@@ -150,7 +150,8 @@ connect_quietly(struct pg *pg)
 				   pg->target.conninfo_origin,
 				   reason != NULL ? reason : "no memory");
 
-		ASSERT(len >= 0);
+		if (len < 0)
+			mem_exhausted();
 		set_message(pg, text);
 		free(text);
 		PQfreemem(reason);

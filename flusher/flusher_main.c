@@ -15,6 +15,7 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/mem.h"
 #include "common/value.h"
 #include "flusher/adopt.h"
@@ -478,8 +479,9 @@ main(int argc, char **argv)
 		log_warning("cannot write the trace file=%s",
 		            getenv("RAPPEL_TRACE_FILE"));
 
-	f->base = event_base_new();
-	ASSERT(f->base != NULL);
+	f->base = loop_create();
+	if (f->base == NULL)
+		flusher_exit(f, 1, "no event loop");
 	uuid_random(&f->incarnation);
 	f->is_blamed = mark_open(&f->mark, f->config.dir, &f->blamed);
 	f->clock.offset_us = clock_wall_us() - (int64_t)clock_mono_us();

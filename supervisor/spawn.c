@@ -152,7 +152,8 @@ strings_add(struct strings *l, const char *format, ...)
 	va_start(args, format);
 	n = vasprintf(&s, format, args);
 	va_end(args);
-	ASSERT(n >= 0);
+	if (n < 0)
+		mem_exhausted();
 	strings_take(l, s);
 }
 

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/link.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "common/mem.h"
 #include "supervisor/control.h"
 #include "supervisor/dev.h"
@@ -158,6 +159,8 @@ tick_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* Should a SIGCHLD have been lost on its way to the loop. */
+	reconcile_reap(s);
 	/* Counted in our own turns, not by the clock: after we were stopped
 	 * ourselves its words are there to be read first. */
 	route_tick(s);
@@ -459,8 +462,11 @@ main(int argc, char **argv)
 	}
 	log_init("supervisor", s->config.log_level);
 	notify_init(&s->notify);
-	s->base = event_base_new();
-	ASSERT(s->base != NULL);
+	s->base = loop_create();
+	if (s->base == NULL) {
+		log_error("no event loop: %s", strerror(errno));
+		return 1;
+	}
 	hold_signals(SIG_BLOCK);
 	code = open_pool(s, &err);
 	if (code != 0) {
