@@ -188,7 +188,7 @@ def traces(tag, words=("rappel",)):
     return found
 
 
-def files(folder, keep=("lock",)):
+def files(folder, keep=("lock", "mark")):
     """I13: what lies in a stopped pool's directory and should not."""
     try:
         names = os.listdir(folder)
