@@ -32,6 +32,7 @@ enum type {
 	TYPE_SIZE,     /* uint64_t, bytes */
 	TYPE_DURATION, /* uint64_t, microseconds */
 	TYPE_LEVEL,    /* enum log_level */
+	TYPE_SANDBOX,  /* enum sandbox_mode */
 };
 
 struct key {
@@ -73,6 +74,19 @@ static const struct key keys[] = {
 	{ "pool", "value_bytes_max", "RAPPEL_VALUE_BYTES_MAX", TYPE_SIZE,
 	  AT(value_bytes_max), KIB, 8192 * KIB, "1MB",
 	  "size of an input or result" },
+	{ "pool", "worker_user", "RAPPEL_WORKER_USER", TYPE_TEXT,
+	  AT(worker_user), 0, 0, NULL,
+	  "whom workers run as, when root runs rappeld" },
+	{ "pool", "sandbox", "RAPPEL_SANDBOX", TYPE_SANDBOX, AT(sandbox), 0, 0,
+	  "on", "on, off or log: system calls that nobody here needs" },
+	{ "control", "control_group_ro", "RAPPEL_CONTROL_GROUP_RO", TYPE_TEXT,
+	  AT(control_group_ro), 0, 0, NULL, "group that may look" },
+	{ "control", "control_group_op", "RAPPEL_CONTROL_GROUP_OP", TYPE_TEXT,
+	  AT(control_group_op), 0, 0, NULL,
+	  "group that may also operate: drain and the like" },
+	{ "control", "control_group_adm", "RAPPEL_CONTROL_GROUP_ADM",
+	  TYPE_TEXT, AT(control_group_adm), 0, 0, NULL,
+	  "group that may do everything, as root may" },
 	{ "flusher", "batch_actions_max", "RAPPEL_BATCH_ACTIONS_MAX",
 	  TYPE_COUNT, AT(batch_actions_max), 1, 100000, "2000",
 	  "journal entries in one commit" },
@@ -127,6 +141,7 @@ units_of(enum type type)
 	case TYPE_COUNT:
 	case TYPE_TEXT:
 	case TYPE_LEVEL:
+	case TYPE_SANDBOX:
 		return units_count;
 	}
 	return units_count;
@@ -159,6 +174,33 @@ set_number(struct config *c, const struct key *key, const char *text,
 	return 0;
 }
 
+static const char *const sandbox_names[] = {
+	[SANDBOX_OFF] = "off",
+	[SANDBOX_LOG] = "log",
+	[SANDBOX_ON] = "on",
+};
+
+static int
+sandbox_parse(const char *text, enum sandbox_mode *out)
+{
+	for (size_t i = 0; i <= SANDBOX_ON; i++) {
+		if (strcmp(text, sandbox_names[i]) == 0) {
+			*out = (enum sandbox_mode)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* Memory that may hold a password. */
+static void
+wipe(char *text)
+{
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 /* origin: "FILE:LINE", "RAPPEL_WORKERS", "--workers". */
 static int
 set(struct config *c, const struct key *key, const char *text,
@@ -174,10 +216,18 @@ set(struct config *c, const struct key *key, const char *text,
 			error_set(err, "%s: %s is empty", origin, key->name);
 			return -EINVAL;
 		}
-		free(*value);
+		wipe(*value);
 		*value = mem_strdup(text);
 		break;
 	}
+	case TYPE_SANDBOX:
+		rc = sandbox_parse(text, place(key, c));
+		if (rc < 0)
+			error_set(err,
+				  "%s: %s must be on, off or log, not "
+				  "\"%.60s\"",
+				  origin, key->name, text);
+		break;
 	case TYPE_LEVEL:
 		rc = log_level_parse(text, place(key, c));
 		if (rc < 0)
@@ -287,7 +337,7 @@ section_line(struct file *f, char *line, struct error *err)
 	}
 	return refuse(f, err,
 		      "unknown section [%.60s]; there are [database], [pool], "
-		      "[flusher] and [log]",
+		      "[control], [flusher] and [log]",
 		      name);
 }
 
@@ -389,8 +439,14 @@ file_load(const char *name, struct config *c, struct error *err)
 		rc = -errno;
 	else if (!S_ISREG(st.st_mode))
 		rc = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	else
+	else {
+		/* At once: what grows leaves copies of a password behind. */
+		buf_reserve(&text, (size_t)(st.st_size < (off_t)FILE_BYTES_MAX
+						? st.st_size
+						: (off_t)FILE_BYTES_MAX) +
+				       8192);
 		rc = file_read(fd, &text);
+	}
 	if (rc < 0) {
 		error_set(err, "cannot read %s: %s", name,
 			  rc == -EINVAL ? "not a file" : strerror(-rc));
@@ -404,6 +460,8 @@ file_load(const char *name, struct config *c, struct error *err)
 	}
 	rc = file_parse(&f, c, buf_text(&text), err);
 out:
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.cap);
 	buf_fini(&text);
 	if (fd >= 0)
 		close(fd);
@@ -612,10 +670,21 @@ config_fini(struct config *c)
 	for (size_t i = 0; c->origins != NULL && i < KEY_COUNT; i++)
 		free(c->origins[i]);
 	free(c->origins);
-	free(c->database);
+	wipe(c->database);
 	free(c->dir);
 	free(c->pool_name);
+	free(c->worker_user);
+	free(c->control_group_ro);
+	free(c->control_group_op);
+	free(c->control_group_adm);
 	*c = (struct config){ 0 };
+}
+
+void
+config_forget_secrets(struct config *c)
+{
+	wipe(c->database);
+	c->database = NULL;
 }
 
 /* ---- printing ---- */
@@ -682,6 +751,9 @@ print_value(const struct key *key, const struct config *c, FILE *to)
 		break;
 	case TYPE_LEVEL:
 		fputs(level_name(c->log_level), to);
+		break;
+	case TYPE_SANDBOX:
+		fputs(sandbox_names[c->sandbox], to);
 		break;
 	}
 }

@@ -17,6 +17,12 @@
 #include "common/error.h"
 #include "common/log.h"
 
+enum sandbox_mode {
+	SANDBOX_OFF,
+	SANDBOX_LOG, /* the kernel's log has what would be refused */
+	SANDBOX_ON,
+};
+
 struct config {
 	/* libpq conninfo or URI; may hold a password. NULL: none is set. */
 	char *database;
@@ -36,6 +42,15 @@ struct config {
 	uint64_t db_deadline_us;     /* one database operation, default 5 s */
 	uint64_t value_bytes_max;    /* input or result, default 1 MiB */
 	enum log_level log_level;
+	/* Whom workers run as; NULL: nobody when root runs a pool that is not
+	 * --dev, else who runs the daemon. */
+	char *worker_user;
+	enum sandbox_mode sandbox; /* default on */
+	/* Groups, by name or number, beside root and the daemon's own user
+	 * who may use the control socket; NULL: none. */
+	char *control_group_ro;
+	char *control_group_op;
+	char *control_group_adm;
 	char **origins; /* of each key, for config_print() */
 };
 
@@ -58,6 +73,11 @@ struct config_flags {
 int config_load(const struct config_flags *flags, struct config *out,
                 struct error *err) MUST_CHECK;
 void config_fini(struct config *c);
+/*
+ * Wipes and drops database: for a process that has passed it on, or that
+ * never needed it, and must not hold the secret that may be in it.
+ */
+void config_forget_secrets(struct config *c);
 /* "key = value" of every key, secrets masked, with the origin as comment. */
 void config_print(const struct config *c, FILE *to);
 

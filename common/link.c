@@ -39,6 +39,7 @@ struct link {
 	struct buf in;
 	size_t in_at;     /* what is before has been delivered */
 	size_t read_size; /* grows while reads fill it */
+	size_t read_max;
 	struct buf out;
 	size_t out_at; /* what is before has been written */
 
@@ -239,7 +240,7 @@ in_read(struct link *l)
 	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		l->in.len += (size_t)n;
-		if ((size_t)n == l->read_size && n < (ssize_t)READ_BYTES_MAX)
+		if ((size_t)n == l->read_size && l->read_size < l->read_max)
 			l->read_size *= 2;
 		/* A failed write is reported behind the last byte. */
 		if (l->write_reason != 0)
@@ -337,6 +338,9 @@ link_create(struct event_base *base, int fd, enum peer sender,
 	l->ops = ops;
 	l->arg = arg;
 	l->read_size = READ_BYTES_MIN;
+	/* Whoever may only send little does not make us hold much. */
+	l->read_max = bytes_max < READ_BYTES_MAX ? READ_BYTES_MIN
+						 : READ_BYTES_MAX;
 	l->read_event = event_new(base, fd, EV_READ | EV_PERSIST, read_cb, l);
 	l->write_event =
 	    event_new(base, fd, EV_WRITE | EV_PERSIST, write_cb, l);

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "common/assert.h"
@@ -17,6 +16,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "common/sandbox.h"
 #include "common/value.h"
 #include "flusher/adopt.h"
 #include "flusher/batch.h"
@@ -455,6 +455,7 @@ main(int argc, char **argv)
 	struct timeval second = { .tv_sec = 1 };
 	int boards_fd;
 	int fd = parse_options(argc, argv, &flags, &boards_fd);
+	int confined;
 
 	log_init("flusher", LOG_LEVEL_INFO);
 	if (fd < 0) {
@@ -462,7 +463,7 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	/* It holds the database's password: no core, no ptrace. */
-	prctl(PR_SET_DUMPABLE, 0);
+	sandbox_no_dumps();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
@@ -507,6 +508,12 @@ main(int argc, char **argv)
 	f->claim = claim_create(f);
 	hello_send(f);
 	f->keeper = keeper_create(f);
+	/* What it opens and starts from here on is a session to the database:
+	 * nobody has said a word to it yet. */
+	confined = sandbox_database(f->config.sandbox);
+	if (confined < 0)
+		log_warning("the flusher is not confined (sandbox): %s",
+		            strerror(-confined));
 
 	event_base_dispatch(f->base);
 

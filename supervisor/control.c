@@ -1,9 +1,10 @@
 /*
- * control - requests of rappelctl: one table of verbs, typed arguments.
+ * control - the socket, its clients, who they are and what each may ask.
  */
 #include "supervisor/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,32 +18,33 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/value.h"
+#include "supervisor/access.h"
+#include "supervisor/control_parts.h"
 #include "supervisor/reap.h"
-#include "supervisor/route.h"
 #include "supervisor/supervisor.h"
 
 #define CONTROL_MAGIC 0x4354524cU
-/* A process in the reply takes at most this: it must fit into a frame. */
-#define PROCESS_BYTES_MAX 384U
-#define REPLY_BYTES_MAX (FRAME_CONTROL_BYTES_MAX - ROUTE_STATUS_MAX - 1024U)
-#define GRACE_MAX_US (UINT64_C(86400) * CLOCK_SECOND_US)
-/* rappelctl's exit statuses. */
-#define CODE_USAGE 2
-#define CODE_PERMISSION 5
-
-struct client {
-	uint32_t magic;
-	struct control *control;
-	struct link *link; /* NULL: the place is free */
-	struct event *deadline;
-};
+/* Long enough that root's turn comes before its patience ends, with
+ * everybody else knocking. */
+#define BACKLOG 1024
+#define ACCEPTS_MAX 64
+#define RESERVE 4 /* descriptors given up when there are no others */
+#define RESUME_US 100000
+/* Lines about clients: so many at once, then so many a second. */
+#define AUDIT_BURST 200U
+#define AUDIT_PER_SECOND 10U
 
 struct control {
 	struct supervisor *supervisor;
+	struct access access;
 	int fd;
+	ino_t inode; /* of our socket in the directory */
 	struct event *accept_event;
 	struct event *resume_event; /* after a lack of descriptors */
-	char *path;
+	int reserve[RESERVE];       /* /dev/null, or -1 */
+	uint32_t audit_room;
+	uint64_t audit_filled_us;
+	uint32_t audit_left_out;
 	struct client clients[CONTROL_CLIENTS_MAX];
 };
 
@@ -50,219 +52,149 @@ static const struct timeval request_time = {
 	.tv_sec = CONTROL_REQUEST_US / CLOCK_SECOND_US,
 };
 
+/* ---- the audit ---- */
+
+/* False when clients have caused so many lines that this one is counted
+ * instead. */
+static bool
+audit_has_room(struct control *control)
+{
+	uint64_t now = clock_mono_us();
+	uint64_t more = (now - control->audit_filled_us) * AUDIT_PER_SECOND /
+	                CLOCK_SECOND_US;
+
+	if (more > 0) {
+		control->audit_filled_us = now;
+		control->audit_room = more > AUDIT_BURST - control->audit_room
+		                          ? AUDIT_BURST
+		                          : control->audit_room +
+		                                (uint32_t)more;
+	}
+	if (control->audit_room == 0) {
+		control->audit_left_out++;
+		return false;
+	}
+	control->audit_room--;
+	if (control->audit_left_out > 0)
+		log_warning("control: lines about clients left out count=%u",
+		            control->audit_left_out);
+	control->audit_left_out = 0;
+	return true;
+}
+
+static void
+audit_refused(struct control *control, const struct access_peer *peer,
+              const char *verb, const char *why)
+{
+	if (audit_has_room(control))
+		log_warning("control: refused, %s verb=%s uid=%u gid=%u pid=%d "
+		            "role=%s",
+		            why, verb, (unsigned)peer->uid, (unsigned)peer->gid,
+		            (int)peer->pid, role_name(peer->role));
+}
+
+/* What changes something is told always: it is what the audit is for. */
+static void
+audit_done(const struct access_peer *peer, const char *verb)
+{
+	log_info("control: asked verb=%s uid=%u gid=%u pid=%d role=%s", verb,
+	         (unsigned)peer->uid, (unsigned)peer->gid, (int)peer->pid,
+	         role_name(peer->role));
+}
+
 /* ---- replies ---- */
 
-static void
-reply(struct client *c, struct slice payload)
-{
-	frame_add(link_out(c->link), FRAME_REPLY, 0, 0, 0, payload);
-	link_send(c->link);
-}
-
-static void
-reply_error(struct client *c, uint64_t code, const char *text)
-{
-	struct buf b = BUF_EMPTY;
-
-	value_pack_map(&b, 3);
-	value_pack_text(&b, "ok");
-	value_pack_bool(&b, false);
-	value_pack_text(&b, "error");
-	value_pack_text(&b, text);
-	value_pack_text(&b, "code");
-	value_pack_uint(&b, code);
-	reply(c, buf_slice(&b));
-	buf_fini(&b);
-}
-
-static void
-pack_key_text(struct buf *b, const char *key, const char *text)
+void
+control_pack_text(struct buf *b, const char *key, const char *text)
 {
 	value_pack_text(b, key);
 	value_pack_text(b, text);
 }
 
-static void
-pack_key_uint(struct buf *b, const char *key, uint64_t value)
+void
+control_pack_uint(struct buf *b, const char *key, uint64_t value)
 {
 	value_pack_text(b, key);
 	value_pack_uint(b, value);
 }
 
 static void
-pack_process(struct buf *b, const struct child *c)
+pack_error(struct buf *b, uint64_t code, const char *text)
 {
-	value_pack_map(b, 8);
-	pack_key_text(b, "kind", child_kind_name(c->kind));
-	pack_key_uint(b, "slot", c->slot);
-	pack_key_uint(b, "spawn", c->spawn);
-	pack_key_uint(b, "pid", (uint64_t)c->pid);
-	pack_key_text(b, "phase", child_phase_name(c->phase));
-	pack_key_uint(b, "since_us", (uint64_t)c->phase_wall_us);
-	pack_key_uint(b, "restarts", c->restarts);
-	pack_key_text(b, "last_exit", c->last_exit);
+	value_pack_map(b, 3);
+	value_pack_text(b, "ok");
+	value_pack_bool(b, false);
+	control_pack_text(b, "error", text);
+	control_pack_uint(b, "code", code);
 }
 
-/* The processes, as far as they fit, and how many did not. */
-static void
-pack_processes(struct buf *b, const struct supervisor *s)
+void
+control_reply(struct client *c, struct slice payload)
 {
-	uint32_t workers = s->config.workers;
-	uint32_t fixed = 1;
-	struct buf one = BUF_EMPTY;
-	uint32_t shown = 0;
-
-	pack_process(&one, &s->flusher);
-	/* What --dev starts is shown once there has been one; a helper only
-	 * while it works. */
-	if (s->postgres.spawn > 0) {
-		pack_process(&one, &s->postgres);
-		fixed++;
-	}
-	if (child_alive(&s->helper)) {
-		pack_process(&one, &s->helper);
-		fixed++;
-	}
-	while (shown < workers && one.len < REPLY_BYTES_MAX - PROCESS_BYTES_MAX)
-		pack_process(&one, &s->workers[shown++]);
-	value_pack_text(b, "processes");
-	value_pack_array(b, fixed + shown);
-	buf_add(b, one.data, one.len);
-	buf_fini(&one);
-	pack_key_uint(b, "left_out", workers - shown);
+	frame_add(link_out(c->link), FRAME_REPLY, 0, 0, 0, payload);
+	link_send(c->link);
 }
 
-static void
-verb_status(struct client *c, struct slice request)
-{
-	const struct supervisor *s = c->control->supervisor;
-	struct buf b = BUF_EMPTY;
-
-	(void)request;
-	value_pack_map(&b, 10);
-	value_pack_text(&b, "ok");
-	value_pack_bool(&b, true);
-	pack_key_text(&b, "version", RAPPEL_VERSION);
-	pack_key_uint(&b, "pid", (uint64_t)getpid());
-	pack_key_text(&b, "phase", pool_phase_name(s->phase));
-	pack_key_uint(&b, "since_us", (uint64_t)s->phase_wall_us);
-	pack_key_text(&b, "dir", s->dir);
-	value_pack_text(&b, "dev");
-	value_pack_bool(&b, s->dev != NULL);
-	pack_processes(&b, s);
-	value_pack_text(&b, "flusher");
-	if (s->status.len > 0)
-		value_pack_raw(&b, buf_slice(&s->status));
-	else
-		value_pack_null(&b);
-	reply(c, buf_slice(&b));
-	buf_fini(&b);
-}
-
-static void
-reply_phase(struct client *c)
-{
-	const struct supervisor *s = c->control->supervisor;
-	struct buf b = BUF_EMPTY;
-
-	value_pack_map(&b, 2);
-	value_pack_text(&b, "ok");
-	value_pack_bool(&b, true);
-	pack_key_text(&b, "phase",
-	              s->phase == POOL_DRAINED ? "drained" : "draining");
-	reply(c, buf_slice(&b));
-	buf_fini(&b);
-}
-
-/* The grace that the request asks for, or the configured one. */
-static int
-grace_of(struct client *c, struct slice request, uint64_t *out)
-{
-	struct slice value;
-	struct item item;
-
-	*out = c->control->supervisor->config.shutdown_grace_us;
-	if (!value_get(request, SLICE_LITERAL("grace_us"), &value) ||
-	    value_type(value) == VALUE_NULL)
-		return 0;
-	item = value_item(value);
-	if (item.type != VALUE_INT || item.i < 0 ||
-	    (uint64_t)item.i > GRACE_MAX_US) {
-		reply_error(c, CODE_USAGE,
-		            "grace_us must be an integer from 0 to one day");
-		return -EINVAL;
-	}
-	*out = (uint64_t)item.i;
-	return 0;
-}
-
-static void
-verb_stop(struct client *c, struct slice request)
-{
-	struct supervisor *s = c->control->supervisor;
-	struct slice value;
-	struct item now = { .type = VALUE_BOOL, .b = false };
-	uint64_t grace_us;
-
-	if (value_get(request, SLICE_LITERAL("now"), &value))
-		now = value_item(value);
-	if (now.type != VALUE_BOOL) {
-		reply_error(c, CODE_USAGE, "now must be true or false");
-		return;
-	}
-	if (grace_of(c, request, &grace_us) < 0)
-		return;
-	log_info("stop asked on the control socket grace_ms=%llu now=%d",
-	         (unsigned long long)(grace_us / CLOCK_MS_US), now.b);
-	supervisor_stop(s, now.b ? 0 : grace_us, true);
-	if (now.b)
-		supervisor_force(s);
-	reply_phase(c);
-}
-
-static void
-verb_drain(struct client *c, struct slice request)
-{
-	uint64_t grace_us;
-
-	if (grace_of(c, request, &grace_us) < 0)
-		return;
-	log_info("drain asked on the control socket grace_ms=%llu",
-	         (unsigned long long)(grace_us / CLOCK_MS_US));
-	supervisor_stop(c->control->supervisor, grace_us, false);
-	reply_phase(c);
-}
-
-static void
-verb_ping(struct client *c, struct slice request)
+void
+control_reply_error(struct client *c, uint64_t code, const char *text)
 {
 	struct buf b = BUF_EMPTY;
 
-	(void)request;
-	value_pack_map(&b, 1);
-	value_pack_text(&b, "ok");
-	value_pack_bool(&b, true);
-	reply(c, buf_slice(&b));
+	pack_error(&b, code, text);
+	control_reply(c, buf_slice(&b));
 	buf_fini(&b);
 }
 
-static const struct verb {
-	const char *name;
-	void (*run)(struct client *c, struct slice request);
-} verbs[] = {
-	{ "status", verb_status },
-	{ "stop", verb_stop },
-	{ "drain", verb_drain },
-	{ "ping", verb_ping },
+/* To whom gets no place; what does not go at once is lost. */
+static void
+turn_away(int fd, uint64_t code, const char *text)
+{
+	struct buf payload = BUF_EMPTY, b = BUF_EMPTY;
+
+	pack_error(&payload, code, text);
+	frame_add(&b, FRAME_REPLY, 0, 0, 0, buf_slice(&payload));
+	(void)!send(fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	buf_fini(&payload);
+	buf_fini(&b);
+	close(fd);
+}
+
+/* ---- requests ---- */
+
+static void (*const verb_runs[VERB_COUNT])(struct client *c,
+                                           struct slice request) = {
+#define VERB(name, role, arguments, help) verb_##name,
+#include "common/verbs.def"
+#undef VERB
 };
 
-/* ---- clients ---- */
+static void
+reply_unknown(struct client *c)
+{
+	struct buf b = BUF_EMPTY;
+
+	buf_add_text(&b, "unknown verb; there are ");
+	for (size_t i = 0; i < VERB_COUNT; i++)
+		buf_printf(&b, "%s%s",
+		           i == 0                ? ""
+		           : i + 1 == VERB_COUNT ? " and "
+		                                 : ", ",
+		           verb_table[i].name);
+	control_reply_error(c, CODE_USAGE, buf_text(&b));
+	buf_fini(&b);
+}
 
 static void
-client_close(struct client *c)
+reply_forbidden(struct client *c, const struct verb_row *row)
 {
-	link_destroy(&c->link);
-	event_del(c->deadline);
+	char text[160];
+
+	audit_refused(c->control, &c->peer, row->name, "not allowed");
+	snprintf(text, sizeof(text),
+	         "%s needs the role %s on this socket; uid %u has %s",
+	         row->name, role_name(row->role), (unsigned)c->peer.uid,
+	         role_name(c->peer.role));
+	control_reply_error(c, CODE_PERMISSION, text);
 }
 
 static int
@@ -270,29 +202,69 @@ client_frame_cb(void *arg, const struct frame *f)
 {
 	struct client *c = arg;
 	struct error err = { 0 };
-	struct slice verb;
+	struct slice name;
+	enum verb verb = VERB_COUNT;
 
 	CHECK_OBJ(c, CONTROL_MAGIC);
-	/* It may ask again; whoever does not read replies gets no more. */
-	if (link_unsent(c->link) > FRAME_CONTROL_BYTES_MAX)
+	/* Whoever does not read replies gets no more. */
+	if (link_unsent(c->link) > CONTROL_UNREAD_BYTES_MAX)
 		return -ENOBUFS;
 	event_add(c->deadline, &request_time);
 	if (value_check_frame(f->payload, VALUE_DEPTH_MAX, &err) < 0 ||
 	    value_type(f->payload) != VALUE_MAP ||
-	    !value_get(f->payload, SLICE_LITERAL("verb"), &verb)) {
-		reply_error(c, CODE_USAGE,
-		            "a request is a map with a \"verb\"");
+	    !value_get(f->payload, SLICE_LITERAL("verb"), &name)) {
+		control_reply_error(c, CODE_USAGE,
+		                    "a request is a map with a \"verb\"");
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		if (value_is_str(verb, verbs[i].name)) {
-			verbs[i].run(c, f->payload);
-			return 0;
+	if (value_type(name) == VALUE_STR)
+		verb = verb_find(value_item(name).bytes);
+	if (verb == VERB_COUNT) {
+		reply_unknown(c);
+		return 0;
+	}
+	if (c->peer.role < verb_table[verb].role) {
+		reply_forbidden(c, &verb_table[verb]);
+		return 0;
+	}
+	if (verb_table[verb].role > ROLE_READ_ONLY)
+		audit_done(&c->peer, verb_table[verb].name);
+	verb_runs[verb](c, f->payload);
+	return 0;
+}
+
+/* ---- clients ---- */
+
+static void
+reserve_fill(struct control *control)
+{
+	for (size_t i = 0; i < RESERVE; i++) {
+		if (control->reserve[i] < 0)
+			control->reserve[i] =
+			    open("/dev/null", O_RDONLY | O_CLOEXEC);
+	}
+}
+
+/* True when there is a descriptor now that was kept for this. */
+static bool
+reserve_spend(struct control *control)
+{
+	for (size_t i = 0; i < RESERVE; i++) {
+		if (control->reserve[i] >= 0) {
+			close(control->reserve[i]);
+			control->reserve[i] = -1;
+			return true;
 		}
 	}
-	reply_error(c, CODE_USAGE,
-	            "unknown verb; there are status, stop, drain and ping");
-	return 0;
+	return false;
+}
+
+static void
+client_close(struct client *c)
+{
+	link_destroy(&c->link);
+	event_del(c->deadline);
+	reserve_fill(c->control);
 }
 
 static void
@@ -301,9 +273,11 @@ client_gone_cb(void *arg, int reason, const struct error *err)
 	struct client *c = arg;
 
 	CHECK_OBJ(c, CONTROL_MAGIC);
-	if (reason == -EPROTO)
-		log_warning("control: a client broke the protocol: %s",
-		            err != NULL ? err->message : "");
+	if (reason == -EPROTO && audit_has_room(c->control))
+		log_warning("control: a client broke the protocol: %s uid=%u "
+		            "pid=%d",
+		            err != NULL ? err->message : "",
+		            (unsigned)c->peer.uid, (int)c->peer.pid);
 	client_close(c);
 }
 
@@ -323,63 +297,89 @@ static const struct link_ops client_ops = {
 	.gone_cb = client_gone_cb,
 };
 
-/* ---- the listening socket ---- */
-
+/* A place for that user, or NULL: all are taken, or it has its share. */
 static struct client *
-client_free_place(struct control *control)
+client_place(struct control *control, uid_t uid)
 {
+	struct client *found = NULL;
+	uint32_t taken = 0, own = 0;
+
 	for (uint32_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-		if (control->clients[i].link == NULL)
-			return &control->clients[i];
+		struct client *c = &control->clients[i];
+
+		if (c->link == NULL) {
+			found = found != NULL ? found : c;
+			continue;
+		}
+		taken++;
+		own += c->peer.uid == uid;
 	}
-	return NULL;
+	if (uid != 0 && (own >= CONTROL_CLIENTS_UID_MAX ||
+	                 taken >= CONTROL_CLIENTS_MAX - CONTROL_CLIENTS_ROOT))
+		return NULL;
+	return found;
 }
 
+/* scarce: fd is one that was kept for those who can mend it. */
 static void
-client_accept(struct control *control, int fd)
+client_accept(struct control *control, int fd, bool scarce)
 {
-	struct client *c = client_free_place(control);
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
+	struct access_peer peer;
+	struct client *c;
 
-	if (c == NULL) {
-		log_warning("control: %u clients already, one more refused",
-		            CONTROL_CLIENTS_MAX);
+	if (access_peer_get(&control->access, fd, &peer) < 0) {
 		close(fd);
 		return;
 	}
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
-		close(fd);
+	if (peer.role == ROLE_REFUSED) {
+		audit_refused(control, &peer, "connect", "not allowed");
+		turn_away(fd, CODE_PERMISSION,
+		          "only root, the daemon's own user and the groups of "
+		          "control_group_* may ask");
 		return;
 	}
+	c = client_place(control, peer.uid);
+	if (c == NULL || (scarce && peer.role < ROLE_ADMIN)) {
+		audit_refused(control, &peer, "connect", "too many clients");
+		turn_away(fd, CODE_FAILED, "busy: too many clients");
+		return;
+	}
+	c->peer = peer;
 	c->link = link_create(control->supervisor->base, fd, PEER_CONTROL,
-	                      FRAME_CONTROL_BYTES_MAX, &client_ops, c);
+	                      CONTROL_REQUEST_BYTES_MAX, &client_ops, c);
 	event_add(c->deadline, &request_time);
-	if (peer.uid == 0 || peer.uid == geteuid())
-		return;
-	log_warning("control: uid %u may not use it", (unsigned)peer.uid);
-	reply_error(c, CODE_PERMISSION,
-	            "only root and the daemon's own user may ask");
-	link_flush(c->link);
-	client_close(c);
 }
 
 static void
 control_accept_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct control *control = arg;
-	struct timeval later = { 0, 100000 };
-	int client;
+	struct timeval later = { 0, RESUME_US };
 
 	(void)what;
-	client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (client >= 0) {
-		client_accept(control, client);
-	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
-	           errno == ENOBUFS) {
-		/* It stays readable, so do not spin. */
-		event_del(control->accept_event);
-		event_add(control->resume_event, &later);
+	for (int i = 0; i < ACCEPTS_MAX; i++) {
+		bool scarce = false;
+		int client;
+
+		client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (client < 0 && (errno == EMFILE || errno == ENFILE)) {
+			scarce = reserve_spend(control);
+			if (scarce)
+				client = accept4(fd, NULL, NULL,
+				                 SOCK_CLOEXEC | SOCK_NONBLOCK);
+		}
+		if (client < 0 && (errno == EMFILE || errno == ENFILE ||
+		                   errno == ENOMEM || errno == ENOBUFS)) {
+			/* It stays readable, so do not spin. */
+			event_del(control->accept_event);
+			event_add(control->resume_event, &later);
+			break;
+		}
+		if (client < 0)
+			break;
+		client_accept(control, client, scarce);
+		if (scarce)
+			reserve_fill(control);
 	}
 }
 
@@ -390,8 +390,11 @@ control_resume_cb(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	reserve_fill(control);
 	event_add(control->accept_event, NULL);
 }
+
+/* ---- the listening socket ---- */
 
 /* The lock is ours, so a socket there is one that was left behind; but not
  * when somebody listens on it, and what is no socket is nothing of ours. */
@@ -430,41 +433,88 @@ control_clear(const struct sockaddr_un *addr, struct error *err)
 }
 
 static int
-control_listen(const char *path, struct error *err)
+control_bind(struct control *control, const char *path, struct error *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	mode_t mask;
-	int fd, rc;
+	int rc;
 
 	if (strlen(path) >= sizeof(addr.sun_path)) {
 		error_set(err,
 		          "%.200s is longer than the %zu bytes that a socket's "
 		          "path may have; choose a shorter directory",
 		          path, sizeof(addr.sun_path) - 1);
-		return -EXIT_CONFIG;
+		return EXIT_CONFIG;
 	}
 	strcpy(addr.sun_path, path);
 	rc = control_clear(&addr, err);
 	if (rc < 0)
-		return rc;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
+		return -rc;
+	control->fd =
+	    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->fd < 0) {
 		error_set(err, "socket: %s", strerror(errno));
-		return -1;
+		return 1;
 	}
 	mask = umask(0177);
-	rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	rc = bind(control->fd, (struct sockaddr *)&addr, sizeof(addr));
 	if (rc != 0)
 		rc = errno;
 	umask(mask);
-	if (rc == 0 && listen(fd, 128) != 0)
+	if (rc == 0 && listen(control->fd, BACKLOG) != 0)
 		rc = errno;
 	if (rc != 0) {
 		error_set(err, "%s: %s", path, strerror(rc));
-		close(fd);
-		return rc == EACCES || rc == EROFS ? -EXIT_PERMISSION : -1;
+		return rc == EACCES || rc == EROFS ? EXIT_PERMISSION : 1;
 	}
-	return fd;
+	return 0;
+}
+
+/*
+ * Who can connect at all: ourselves, one group, or, with several groups,
+ * everybody; what counts is who they are when they do. Nobody but us can
+ * change names in this directory.
+ */
+static int
+control_admit(struct control *control, struct error *err)
+{
+	int dir = control->supervisor->lock.dir_fd;
+	bool any;
+	gid_t group = access_only_group(&control->access, &any);
+	struct stat st;
+	int rc = 0;
+
+	if (group != ACCESS_NO_GROUP)
+		rc = fchownat(dir, CONTROL_SOCKET, (uid_t)-1, group,
+		              AT_SYMLINK_NOFOLLOW);
+	if (rc == 0 && any)
+		rc = fchmodat(dir, CONTROL_SOCKET,
+		              group != ACCESS_NO_GROUP ? 0660 : 0666, 0);
+	if (rc == 0)
+		rc = fstatat(dir, CONTROL_SOCKET, &st, AT_SYMLINK_NOFOLLOW);
+	if (rc != 0) {
+		error_set(err,
+		          "control.sock for group %u: %s; rappeld must be root "
+		          "or in that group",
+		          (unsigned)group, strerror(errno));
+		return EXIT_PERMISSION;
+	}
+	control->inode = st.st_ino;
+	return 0;
+}
+
+/* Only if it is still ours: the directory may have been replaced, and another
+ * daemon live there. */
+static void
+control_remove(const struct control *control)
+{
+	int dir = control->supervisor->lock.dir_fd;
+	struct stat st;
+
+	if (control->inode != 0 &&
+	    fstatat(dir, CONTROL_SOCKET, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_ino == control->inode)
+		unlinkat(dir, CONTROL_SOCKET, 0);
 }
 
 int
@@ -472,23 +522,35 @@ control_start(struct supervisor *s, struct control **out, struct error *err)
 {
 	struct control *control = mem_zalloc(sizeof(*control));
 	struct buf path = BUF_EMPTY;
+	int code = 0;
 
-	buf_printf(&path, "%s/control.sock", s->dir);
-	control->path = buf_text(&path);
-	control->fd = control_listen(control->path, err);
-	if (control->fd < 0) {
-		int code = -control->fd;
-
-		free(control->path);
+	control->supervisor = s;
+	control->fd = -1;
+	control->audit_room = AUDIT_BURST;
+	control->audit_filled_us = clock_mono_us();
+	if (access_open(&control->access, &s->config, err) < 0)
+		code = EXIT_CONFIG;
+	buf_printf(&path, "%s/" CONTROL_SOCKET, s->dir);
+	if (code == 0)
+		code = control_bind(control, buf_text(&path), err);
+	buf_fini(&path);
+	if (code == 0)
+		code = control_admit(control, err);
+	if (code != 0) {
+		if (control->fd >= 0)
+			close(control->fd);
 		free(control);
 		return code;
 	}
-	control->supervisor = s;
+	for (size_t i = 0; i < RESERVE; i++)
+		control->reserve[i] = -1;
+	reserve_fill(control);
 	for (uint32_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *c = &control->clients[i];
 
 		c->magic = CONTROL_MAGIC;
 		c->control = control;
+		c->supervisor = s;
 		c->deadline = evtimer_new(s->base, client_deadline_cb, c);
 	}
 	control->accept_event =
@@ -509,7 +571,7 @@ control_stop(struct control **out)
 	if (control == NULL)
 		return;
 	*out = NULL;
-	unlink(control->path);
+	control_remove(control);
 	event_free(control->accept_event);
 	event_free(control->resume_event);
 	close(control->fd);
@@ -521,6 +583,7 @@ control_stop(struct control **out)
 		client_close(c);
 		event_free(c->deadline);
 	}
-	free(control->path);
+	while (reserve_spend(control))
+		;
 	free(control);
 }

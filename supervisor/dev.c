@@ -181,9 +181,8 @@ dev_spawn(struct dev *d, struct child *c, struct strings *argv,
 
 	if (as_user) {
 		spawn.cwd = d->s->dir;
-		spawn.user = d->cluster.user;
-		spawn.uid = d->cluster.uid;
-		spawn.gid = d->cluster.gid;
+		if (d->cluster.account.name != NULL)
+			spawn.account = &d->cluster.account;
 	}
 	c->spawn++;
 	pid = spawn_exec(&spawn);

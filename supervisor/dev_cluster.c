@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,23 +142,19 @@ find_programs(struct dev_cluster *c, struct error *err)
 static int
 find_user(struct dev_cluster *c, struct error *err)
 {
-	const struct passwd *pw;
-
 	c->uid = geteuid();
 	c->gid = getegid();
 	if (c->uid != 0)
 		return 0;
-	pw = getpwnam("postgres");
-	if (pw == NULL) {
+	if (account_open(&c->account, "postgres") < 0) {
 		error_set(err,
 		          "PostgreSQL does not run as root and there is no "
 		          "user \"postgres\"; install the package "
 		          "\"postgresql\" or run rappeld as another user");
 		return EXIT_CONFIG;
 	}
-	c->user = "postgres";
-	c->uid = pw->pw_uid;
-	c->gid = pw->pw_gid;
+	c->uid = c->account.uid;
+	c->gid = c->account.gid;
 	return 0;
 }
 
@@ -245,6 +240,7 @@ dev_cluster_close(struct dev_cluster *c)
 	free(c->log);
 	free(c->conninfo);
 	free(c->bin);
+	account_fini(&c->account);
 	memset(c, 0, sizeof(*c));
 }
 

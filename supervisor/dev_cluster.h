@@ -12,6 +12,7 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "supervisor/account.h"
 
 #define DEV_PORT "5432"
 
@@ -23,7 +24,7 @@ struct dev_cluster {
 	char *log;     /* DIR/pg.log */
 	char *conninfo;
 	char *bin;        /* folder with postgres and initdb */
-	const char *user; /* whom it runs as, NULL for ourselves */
+	struct account account; /* whom it runs as; no name: ourselves */
 	uid_t uid;
 	gid_t gid;
 };

@@ -111,21 +111,26 @@ programs_level_name(enum log_level level)
 }
 
 static void
-programs_common_env(struct strings *env)
+programs_common_env(struct strings *env, const char *home)
 {
-	static const char *const names[] = { "PATH", "HOME", "LANG", "TZ",
+	static const char *const names[] = { "PATH", "LANG", "TZ",
 		                             "JOURNAL_STREAM" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		strings_add_env(env, names[i]);
+	if (home != NULL)
+		strings_add(env, "HOME=%s", home);
+	else
+		strings_add_env(env, "HOME");
 	if (strings_env(env, "PATH") == NULL)
 		strings_add(env, "PATH=/usr/local/bin:/usr/bin:/bin");
 }
 
 void
-programs_worker_env(struct strings *env, const struct config *config)
+programs_worker_env(struct strings *env, const struct config *config,
+                    const char *home)
 {
-	programs_common_env(env);
+	programs_common_env(env, home);
 	strings_add(env, "RAPPEL_LOG_LEVEL=%s",
 	            programs_level_name(config->log_level));
 	strings_add(env, "RAPPEL_VALUE_BYTES_MAX=%llu",
@@ -153,7 +158,7 @@ programs_flusher_env(struct strings *env, const struct config *config,
 {
 	struct strings own = { NULL, 0 };
 
-	programs_common_env(env);
+	programs_common_env(env, NULL);
 	strings_add_env(env, "CREDENTIALS_DIRECTORY");
 	strings_add_env(env, "KRB5CCNAME");
 	strings_add_env_prefix(&own, "RAPPEL_");

@@ -24,8 +24,9 @@ int programs_find(struct programs *p, bool with_ctl,
                   struct error *err) MUST_CHECK;
 void programs_fini(struct programs *p);
 
-/* What a worker may know: nothing of the database. */
-void programs_worker_env(struct strings *env, const struct config *config);
+/* What a worker may know: nothing of the database. home: NULL for ours. */
+void programs_worker_env(struct strings *env, const struct config *config,
+                         const char *home);
 /*
  * What the flusher and rappelctl need. database, if not NULL, becomes
  * RAPPEL_DATABASE_URL, which otherwise is handed on as it is; isolated leaves out the PG* variables, which would

@@ -259,6 +259,11 @@ child_spawn(struct child *c, const struct strings *argv,
 	};
 	pid_t pid;
 
+	if (c->kind == CHILD_WORKER) {
+		spawn.filter = &c->supervisor->worker_filter;
+		if (c->supervisor->worker_account.name != NULL)
+			spawn.account = &c->supervisor->worker_account;
+	}
 	if (child_sockets(c, pair) < 0) {
 		child_set_board(c, -1, NULL);
 		return;

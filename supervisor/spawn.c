@@ -5,16 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/sandbox.h"
+#include "supervisor/account.h"
 #include "supervisor/reap.h"
 
 extern char **environ;
@@ -92,9 +94,9 @@ spawn_child(const struct spawn *s, pid_t parent)
 	spawn_signals();
 	(void)setpgid(0, 0);
 	spawn_descriptors(s);
-	if (s->user != NULL &&
-	    (initgroups(s->user, s->gid) != 0 || setgid(s->gid) != 0 ||
-	     setuid(s->uid) != 0))
+	umask(0077);
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (s->account != NULL && account_become(s->account) != 0)
 		spawn_die(s, "changing the user");
 	/* After setuid, which clears it. */
 	if (s->death_signal != 0) {
@@ -107,6 +109,8 @@ spawn_child(const struct spawn *s, pid_t parent)
 		spawn_die(s, "no_new_privs");
 	if (s->cwd != NULL && chdir(s->cwd) != 0)
 		spawn_die(s, s->cwd);
+	if (s->filter != NULL && sandbox_apply(s->filter) != 0)
+		spawn_die(s, "seccomp");
 	execve(s->path, s->argv, s->envp);
 	spawn_die(s, "exec");
 }

@@ -3,8 +3,9 @@
  *
  * The child gets: descriptors 0 (/dev/null, or
  * stdin_fd), 1 and 2 (the log, or log_fd), 3
- * (its socket, or none), 4 (board_fd, or none); a process group of its own; default signals, empty
- * mask; no_new_privs; exactly the environment given.
+ * (its socket, or none), 4 (board_fd, or none); a process group of its own;
+ * default signals, empty mask; umask 0077; no capabilities that could be
+ * inherited; no_new_privs; exactly the environment given.
  */
 #ifndef SUPERVISOR_SPAWN_H
 #define SUPERVISOR_SPAWN_H
@@ -13,6 +14,9 @@
 #include <sys/types.h>
 
 #include "common/assert.h"
+
+struct account;
+struct sock_fprog;
 
 struct spawn {
 	const char *path;
@@ -24,9 +28,8 @@ struct spawn {
 	int log_fd;     /* becomes 1 and 2; -1 keeps ours */
 	const char *cwd; /* NULL for ours */
 	int death_signal; /* sent when the supervisor dies; 0 for none */
-	const char *user; /* NULL for ours; otherwise needs root */
-	uid_t uid;        /* of user */
-	gid_t gid;
+	const struct account *account; /* whom it becomes; NULL: nobody else */
+	const struct sock_fprog *filter; /* of system calls; NULL for none */
 };
 
 /* The pid, or -errno when there could be no new process. */

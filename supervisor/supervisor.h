@@ -13,11 +13,13 @@
 #define SUPERVISOR_SUPERVISOR_H
 
 #include <event2/event.h>
+#include <linux/filter.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
 #include "common/config.h"
+#include "supervisor/account.h"
 #include "supervisor/child.h"
 #include "supervisor/keep.h"
 #include "supervisor/lock.h"
@@ -75,6 +77,8 @@ struct supervisor {
 	struct child postgres;
 	struct child helper;
 	struct strings worker_env;  /* without slot and spawn */
+	struct account worker_account;   /* no name: as ourselves */
+	struct sock_fprog worker_filter; /* may be empty */
 	struct strings flusher_env;
 
 	struct keep keep;   /* completions without an ACK */

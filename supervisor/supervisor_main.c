@@ -20,6 +20,7 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/mem.h"
+#include "common/sandbox.h"
 #include "supervisor/control.h"
 #include "supervisor/dev.h"
 #include "supervisor/reap.h"
@@ -291,17 +292,64 @@ load_config(struct supervisor *s, const struct config_flags *flags,
 	return rc;
 }
 
+/*
+ * Workers run what users wrote: not as root, unless somebody says so, and
+ * without what reaches into other processes. Returns the exit status.
+ */
+static int
+open_confinement(struct supervisor *s, struct error *err)
+{
+	const char *name = s->config.worker_user;
+	bool root = geteuid() == 0;
+	int rc;
+
+	if (name != NULL) {
+		if (account_open(&s->worker_account, name) < 0) {
+			error_set(err, "worker_user: there is no user "
+			          "\"%.60s\"", name);
+			return EXIT_CONFIG;
+		}
+		if (s->worker_account.uid == geteuid()) {
+			account_fini(&s->worker_account);
+		} else if (!account_can_change()) {
+			error_set(err,
+			          "worker_user: to run workers as %.60s rappeld "
+			          "must be started by root",
+			          name);
+			return EXIT_PERMISSION;
+		}
+	} else if (root && !s->dev_wanted && account_can_change()) {
+		/* With --dev everything is its user's own. */
+		if (account_open(&s->worker_account, "nobody") < 0)
+			log_debug("there is no user nobody");
+	}
+	if (root && s->worker_account.name == NULL)
+		log_warning("workers run as root: whoever writes a workflow "
+		            "can do everything on this host; set worker_user");
+	rc = sandbox_compile(s->config.sandbox, &s->worker_filter);
+	if (rc < 0)
+		log_warning("workers are not confined (sandbox): %s",
+		            strerror(-rc));
+	return 0;
+}
+
 /* What keeps a second daemon out comes before anything that could disturb
  * the first. Returns the exit status. */
 static int
 open_pool(struct supervisor *s, struct error *err)
 {
-	bool pass_through = s->dev_wanted && geteuid() == 0;
+	/* Others must get through to what they may use in it. */
+	bool pass_through = (s->dev_wanted && geteuid() == 0) ||
+	                    s->config.control_group_ro != NULL ||
+	                    s->config.control_group_op != NULL ||
+	                    s->config.control_group_adm != NULL;
 	int rc;
 
 	if (programs_find(&s->programs, s->dev_wanted, err) < 0)
 		return EXIT_CONFIG;
-	rc = check_descriptor_limit(s, err);
+	rc = open_confinement(s, err);
+	if (rc == 0)
+		rc = check_descriptor_limit(s, err);
 	if (rc == 0)
 		rc = lock_take(&s->lock, s->config.dir, pass_through, err);
 	if (rc != 0)
@@ -334,8 +382,11 @@ open_children(struct supervisor *s, const char *database_flag)
 		database = dev_database(s->dev);
 		isolated = true;
 	}
-	programs_worker_env(&s->worker_env, &s->config);
+	programs_worker_env(&s->worker_env, &s->config,
+	                    s->worker_account.home);
 	programs_flusher_env(&s->flusher_env, &s->config, database, isolated);
+	/* From here on only the flusher knows. */
+	config_forget_secrets(&s->config);
 	s->workers = mem_calloc(s->config.workers, sizeof(*s->workers));
 	for (uint32_t i = 0; i < s->config.workers; i++)
 		child_init(&s->workers[i], s, CHILD_WORKER, (uint16_t)i);
@@ -422,6 +473,8 @@ close_pool(struct supervisor *s)
 	free(s->workers);
 	dev_close(&s->dev);
 	strings_fini(&s->worker_env);
+	account_fini(&s->worker_account);
+	sandbox_free(&s->worker_filter);
 	strings_fini(&s->flusher_env);
 	buf_fini(&s->status);
 	spool_fini(&s->spool);
@@ -445,6 +498,9 @@ main(int argc, char **argv)
 	int code;
 
 	open_standard_descriptors();
+	/* The environment may hold a password, and workers may be of the same
+	 * user. */
+	sandbox_no_dumps();
 	s->magic = SUPERVISOR_MAGIC;
 	s->lock.dir_fd = s->lock.lock_fd = -1;
 	spool_init(&s->spool, -1);

@@ -1,0 +1,105 @@
+/*
+ * account - a user's numbers, and becoming it for good.
+ */
+#include "supervisor/account.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+#include "common/units.h"
+
+int
+account_open(struct account *a, const char *name)
+{
+	const struct passwd *pw = getpwnam(name);
+	uint64_t number;
+	int count = 0;
+
+	*a = (struct account){ 0 };
+	if (pw == NULL && units_parse(name, units_count, &number) == 0 &&
+	    number < (uid_t)-1)
+		pw = getpwuid((uid_t)number);
+	if (pw == NULL)
+		return -ENOENT;
+	a->name = mem_strdup(pw->pw_name);
+	a->home = mem_strdup(pw->pw_dir[0] != '\0' ? pw->pw_dir : "/");
+	a->uid = pw->pw_uid;
+	a->gid = pw->pw_gid;
+	/* Says how many there are when there is no room. */
+	(void)getgrouplist(a->name, a->gid, NULL, &count);
+	a->groups = mem_calloc((size_t)count + 1, sizeof(*a->groups));
+	a->group_count = count;
+	if (getgrouplist(a->name, a->gid, a->groups, &a->group_count) < 0)
+		a->group_count = 0;
+	return 0;
+}
+
+bool
+account_can_change(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	uint32_t need = 1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_KILL;
+
+	return syscall(SYS_capget, &header, now) == 0 &&
+	       (now[0].effective & need) == need;
+}
+
+void
+account_fini(struct account *a)
+{
+	free(a->name);
+	free(a->home);
+	free(a->groups);
+	*a = (struct account){ 0 };
+}
+
+/* A user that is not root keeps what it held when its number changes. */
+static int
+drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	return syscall(SYS_capset, &header, none) == 0 ? 0 : -errno;
+}
+
+int
+account_become(const struct account *a)
+{
+	uid_t uid[3];
+	gid_t gid[3];
+	int rc;
+
+	if (setgroups((size_t)a->group_count, a->groups) != 0 ||
+	    setresgid(a->gid, a->gid, a->gid) != 0 ||
+	    setresuid(a->uid, a->uid, a->uid) != 0)
+		return -errno;
+	if (getresuid(&uid[0], &uid[1], &uid[2]) != 0 ||
+	    getresgid(&gid[0], &gid[1], &gid[2]) != 0)
+		return -errno;
+	for (int i = 0; i < 3; i++) {
+		if (uid[i] != a->uid || gid[i] != a->gid)
+			return -EPERM;
+	}
+	if (a->uid == 0)
+		return 0;
+	rc = drop_capabilities();
+	if (rc == 0 && (setuid(0) == 0 || setgid(0) == 0 ||
+	                setgroups(0, NULL) == 0))
+		rc = -EPERM;
+	return rc;
+}

@@ -1,0 +1,36 @@
+/*
+ * account - the user that a child becomes: resolved once, in the parent.
+ *
+ * Name services may be slow and take locks; so nothing is asked between fork
+ * and exec.
+ */
+#ifndef SUPERVISOR_ACCOUNT_H
+#define SUPERVISOR_ACCOUNT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "common/assert.h"
+
+struct account {
+	char *name;
+	char *home;
+	uid_t uid;
+	gid_t gid;
+	gid_t *groups; /* supplementary ones, with gid */
+	int group_count;
+};
+
+/* By name or number. 0, or -ENOENT. */
+int account_open(struct account *a, const char *name) MUST_CHECK;
+/* Whether this process may become somebody else: root, or CAP_SETUID. */
+bool account_can_change(void);
+void account_fini(struct account *a);
+
+/*
+ * In the child: groups, group, user, in that order, and a check that there is
+ * no way back. 0 or -errno; then the child must end.
+ */
+int account_become(const struct account *a) MUST_CHECK;
+
+#endif
