@@ -119,26 +119,31 @@ add(struct line *l, const char *text, size_t len)
 	l->len += len;
 }
 
-/* Control characters as \n, \t or \xHH; in quotes also '"' and '\'. */
+/* What a terminal would obey as \n, \t or \xHH; in quotes also '"' and '\'. */
 static void
 add_escaped(struct line *l, const char *text, size_t len, bool quoted)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
+	size_t n;
+
+	for (size_t i = 0; i < len; i += n) {
+		bool harmless = utf8_harmless(text + i, len - i, &n);
+		char c = text[i];
 		char escape[8];
 
 		if (c == '\n')
 			add(l, "\\n", 2);
 		else if (c == '\t')
 			add(l, "\\t", 2);
-		else if (c < 0x20 || c == 0x7f)
-			add(l, escape,
-			    (size_t)snprintf(escape, sizeof(escape), "\\x%02x",
-					     c));
 		else if (quoted && (c == '"' || c == '\\'))
-			add(l, (char[]){ '\\', (char)c }, 2);
+			add(l, (char[]){ '\\', c }, 2);
+		else if (harmless)
+			add(l, &text[i], n);
 		else
-			add(l, &text[i], 1);
+			for (size_t k = i; k < i + n; k++)
+				add(l, escape,
+				    (size_t)snprintf(escape, sizeof(escape),
+						     "\\x%02x",
+						     (unsigned char)text[k]));
 	}
 }
 

@@ -85,3 +85,47 @@ utf8_cut(const char *text, size_t len)
 		return start;
 	return len;
 }
+
+bool
+utf8_harmless(const char *text, size_t len, size_t *len_out)
+{
+	const uint8_t *s = (const uint8_t *)text;
+	size_t n = 1;
+
+	if (s[0] >= 0x80)
+		n = char_len(s, len);
+	*len_out = n > 0 ? n : 1;
+	switch (n) {
+	case 1:
+		return s[0] >= 0x20 && s[0] != 0x7f;
+	case 2:
+		/* C1, which has a CSI of its own; Arabic letter mark. */
+		return !(s[0] == 0xc2 && s[1] < 0xa0) &&
+		       !(s[0] == 0xd8 && s[1] == 0x9c);
+	case 3:
+		/* U+200E and F, U+2028 to E, U+2066 to 9. */
+		if (s[0] != 0xe2 || (s[1] != 0x80 && s[1] != 0x81))
+			return true;
+		if (s[1] == 0x81)
+			return s[2] < 0xa6 || s[2] > 0xa9;
+		return s[2] != 0x8e && s[2] != 0x8f &&
+		       (s[2] < 0xa8 || s[2] > 0xae);
+	case 4:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void
+utf8_tame(char *text, char with)
+{
+	size_t left = strlen(text), n;
+
+	for (; left > 0; text += n, left -= n) {
+		if (utf8_harmless(text, left, &n) || *text == '\n' ||
+		    *text == '\t')
+			continue;
+		memset(text, with, n);
+	}
+}

@@ -319,7 +319,7 @@ cmd_workflow_show(struct ctl *c)
 	if (PQntuples(rows) == 0) {
 		rc = no_such_workflow(name, params[1]);
 	} else if (given(c, OPTION_ASL)) {
-		fputs(PQgetvalue(rows, 0, SHOW_COLUMNS - 1), stdout);
+		out_stored(PQgetvalue(rows, 0, SHOW_COLUMNS - 1));
 		if (!out_is_json(c))
 			putchar('\n');
 	} else {

@@ -15,6 +15,7 @@
 
 #include "common/config.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 
 volatile sig_atomic_t interrupted;
 
@@ -22,8 +23,8 @@ static void vsay(const char *prefix, const char *format, va_list list)
     __attribute__((format(printf, 2, 0)));
 
 /*
- * What is said may quote what somebody stored: control characters, which a
- * terminal would obey, become '?'.
+ * What is said may quote what somebody stored: what a terminal would obey
+ * becomes '?'.
  */
 static void
 vsay(const char *prefix, const char *format, va_list list)
@@ -33,10 +34,7 @@ vsay(const char *prefix, const char *format, va_list list)
 
 	if (len < 0)
 		mem_exhausted();
-	for (char *p = text; *p != '\0'; p++)
-		if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') ||
-		    *p == 0x7f)
-			*p = '?';
+	utf8_tame(text, '?');
 	/* Data that was printed before stands before it on a terminal. */
 	fflush(stdout);
 	fprintf(stderr, "%s%s\n", prefix, text);

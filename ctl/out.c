@@ -11,6 +11,7 @@
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/utf8.h"
 
 #define CELL_WIDTH_MAX 60U
 #define TABLE_MAGIC 0x7ab1e001U
@@ -29,10 +30,43 @@ out_is_json(const struct ctl *c)
 	return c->format == FORMAT_JSON || c->format == FORMAT_JSONL;
 }
 
+/* JSON as it is; for a terminal what it would obey as \uXXXX, which means
+ * the same. All of that is in strings, and C0 is escaped already. */
+static void
+write_json(const char *text, size_t len)
+{
+	size_t n;
+
+	if (!isatty(STDOUT_FILENO)) {
+		fwrite(text, 1, len, stdout);
+		return;
+	}
+	for (size_t i = 0; i < len; i += n) {
+		const unsigned char *s = (const unsigned char *)text + i;
+
+		if (utf8_harmless(text + i, len - i, &n) || s[0] < 0x20)
+			fwrite(s, 1, n, stdout);
+		else if (n == 1)
+			printf(s[0] == 0x7f ? "\\u007f" : "?");
+		else if (n == 2)
+			printf("\\u%04x", (s[0] & 0x1fU) << 6 | (s[1] & 0x3fU));
+		else
+			printf("\\u%04x", (s[0] & 0xfU) << 12 |
+						  (s[1] & 0x3fU) << 6 |
+						  (s[2] & 0x3fU));
+	}
+}
+
+void
+out_stored(const char *json)
+{
+	write_json(json, strlen(json));
+}
+
 void
 out_json(struct json_out *j)
 {
-	fwrite(j->text.data, 1, j->text.len, stdout);
+	write_json((const char *)j->text.data, j->text.len);
 	putchar('\n');
 	json_out_fini(j);
 }
@@ -41,11 +75,18 @@ void
 out_line(const char *format, ...)
 {
 	va_list list;
+	char *text;
+	int len;
 
 	va_start(list, format);
-	vprintf(format, list);
+	len = vasprintf(&text, format, list);
 	va_end(list);
-	putchar('\n');
+	ASSERT(len >= 0);
+	/* Programs get it as it is. */
+	if (isatty(STDOUT_FILENO))
+		utf8_tame(text, '?');
+	puts(text);
+	free(text);
 }
 
 void
@@ -54,7 +95,7 @@ out_value_pretty(struct slice value)
 	struct buf text = BUF_EMPTY;
 
 	json_write_pretty(value, &text);
-	fwrite(text.data, 1, text.len, stdout);
+	write_json((const char *)text.data, text.len);
 	if (text.len == 0 || text.data[text.len - 1] != '\n')
 		putchar('\n');
 	buf_fini(&text);
@@ -70,8 +111,10 @@ out_json_text(const char *json)
 	    json_parse(json, strlen(json), DEFINITION_DEPTH_MAX, &value, NULL,
 		       NULL) == 0)
 		out_value_pretty(buf_slice(&value));
-	else
-		puts(json);
+	else {
+		write_json(json, strlen(json));
+		putchar('\n');
+	}
 	buf_fini(&value);
 }
 
@@ -135,16 +178,20 @@ static char *
 cell_text(const char *text)
 {
 	struct buf b = BUF_EMPTY;
+	size_t left = strlen(text), n;
 	uint32_t width = 0;
 
-	for (const char *p = text; *p != '\0'; p++) {
-		unsigned char byte = (unsigned char)*p;
+	for (const char *p = text; left > 0; p += n, left -= n) {
+		bool harmless = utf8_harmless(p, left, &n);
 
-		if ((byte & 0xc0) != 0x80 && ++width > CELL_WIDTH_MAX) {
+		if (++width > CELL_WIDTH_MAX) {
 			buf_add_text(&b, "…");
 			break;
 		}
-		buf_add_byte(&b, byte < 0x20 || byte == 0x7f ? ' ' : byte);
+		if (harmless)
+			buf_add(&b, p, n);
+		else
+			buf_add_byte(&b, ' ');
 	}
 	return buf_text(&b);
 }
@@ -254,10 +301,7 @@ out_field(const struct ctl *c, const char *label, const char *format, ...)
 	if (len < 0)
 		mem_exhausted();
 	/* Lines stay; anything else a terminal would obey does not. */
-	for (char *p = text; *p != '\0'; p++)
-		if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') ||
-		    *p == 0x7f)
-			*p = ' ';
+	utf8_tame(text, ' ');
 	printf("%s%s:%s%*s%s\n", c->color_out ? "\033[1m" : "", label,
 	       c->color_out ? "\033[0m" : "",
 	       (int)(strlen(label) < 14 ? 14 - strlen(label) : 1), "", text);
@@ -386,7 +430,7 @@ out_rows(const struct ctl *c, const PGresult *rows, int first, int count,
 		break;
 	case FORMAT_NAME:
 		for (int row = first; row < first + count; row++)
-			puts(PQgetvalue(rows, row, 0));
+			out_line("%s", PQgetvalue(rows, row, 0));
 		break;
 	case FORMAT_TABLE:
 		rows_as_table(c, rows, first, count, columns, column_count);
@@ -409,7 +453,7 @@ out_record(const struct ctl *c, const PGresult *rows, int row,
 		out_json(&j);
 		break;
 	case FORMAT_NAME:
-		puts(PQgetvalue(rows, row, 0));
+		out_line("%s", PQgetvalue(rows, row, 0));
 		break;
 	case FORMAT_TABLE:
 		for (uint32_t n = 0; n < column_count; n++) {

@@ -43,6 +43,9 @@ void out_record(const struct ctl *c, const PGresult *rows, int row,
 bool out_is_json(const struct ctl *c);
 /* Prints what was written, with a newline, and empties it. */
 void out_json(struct json_out *j);
+/* JSON as it is stored, no newline behind it; what a terminal would obey as
+ * \uXXXX when stdout is one. */
+void out_stored(const char *json);
 void out_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* JSON text for reading: over several lines on a terminal, else as it is. */
 void out_json_text(const char *json);

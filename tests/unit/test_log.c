@@ -93,6 +93,14 @@ static const struct {
 	  "msg=\"1 + 1 = 2, A=b\"\n" },
 	{ "UTF-8", "caf\xc3\xa9", "msg=\"caf\xc3\xa9\"\n" },
 	{ "empty", "", "msg=\"\"\n" },
+	{ "C1", "a\xc2\x9b" "31m", "msg=\"a\\xc2\\x9b31m\"\n" },
+	{ "no UTF-8", "a\x9b k=\xff", "msg=\"a\\x9b\" k=\\xff\n" },
+	{ "turned around", "k=\xe2\x80\xae" "a",
+	  "msg=\"\" k=\\xe2\\x80\\xaea\n" },
+	{ "line separator", "a\xe2\x80\xa8" "b",
+	  "msg=\"a\\xe2\\x80\\xa8b\"\n" },
+	{ "long ones", "\xe2\x82\xac \xf0\x9f\x98\x80",
+	  "msg=\"\xe2\x82\xac \xf0\x9f\x98\x80\"\n" },
 };
 
 START_TEST(events)
