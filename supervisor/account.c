@@ -65,8 +65,8 @@ account_fini(struct account *a)
 }
 
 /* A user that is not root keeps what it held when its number changes. */
-static int
-drop_capabilities(void)
+int
+account_drop_capabilities(void)
 {
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3
@@ -97,7 +97,7 @@ account_become(const struct account *a)
 	}
 	if (a->uid == 0)
 		return 0;
-	rc = drop_capabilities();
+	rc = account_drop_capabilities();
 	if (rc == 0 && (setuid(0) == 0 || setgid(0) == 0 ||
 	                setgroups(0, NULL) == 0))
 		rc = -EPERM;

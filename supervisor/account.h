@@ -28,6 +28,11 @@ bool account_can_change(void);
 void account_fini(struct account *a);
 
 /*
+ * In the child: gives up what capabilities this process was started with.
+ * 0 or -errno. Root would get them back by the next exec.
+ */
+int account_drop_capabilities(void) MUST_CHECK;
+/*
  * In the child: groups, group, user, in that order, and a check that there is
  * no way back. 0 or -errno; then the child must end.
  */

@@ -89,6 +89,7 @@ lock_take(struct lock *l, const char *path, bool pass_through,
           struct error *err)
 {
 	char text[32] = "";
+	struct stat st;
 	ssize_t n;
 	int len;
 
@@ -98,9 +99,22 @@ lock_take(struct lock *l, const char *path, bool pass_through,
 		return errno == EPERM || errno == EACCES ? EXIT_PERMISSION
 		                                         : EXIT_CONFIG;
 	l->lock_fd = openat(l->dir_fd, "lock",
-	                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	                    O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW |
+	                        O_NONBLOCK,
+	                    0600);
 	if (l->lock_fd < 0) {
 		error_set(err, "%s/lock: %s", path, strerror(errno));
+		lock_release(l);
+		return EXIT_PERMISSION;
+	}
+	/* Whose it is matters: others could hold it, or have us write into a
+	 * file of theirs. */
+	if (fstat(l->lock_fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    st.st_nlink != 1 || st.st_uid != geteuid()) {
+		error_set(err,
+		          "%s/lock is no plain file of ours alone; look who "
+		          "made it and remove it",
+		          path);
 		lock_release(l);
 		return EXIT_PERMISSION;
 	}

@@ -95,9 +95,12 @@ spawn_child(const struct spawn *s, pid_t parent)
 	(void)setpgid(0, 0);
 	spawn_descriptors(s);
 	umask(0077);
-	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (s->account != NULL && account_become(s->account) != 0)
-		spawn_die(s, "changing the user");
+	if (s->account != NULL) {
+		if (account_become(s->account) != 0)
+			spawn_die(s, "changing the user");
+	} else if (geteuid() != 0 && account_drop_capabilities() != 0) {
+		spawn_die(s, "capabilities");
+	}
 	/* After setuid, which clears it. */
 	if (s->death_signal != 0) {
 		if (prctl(PR_SET_PDEATHSIG, s->death_signal) != 0)

@@ -116,6 +116,8 @@ class Case(unittest.TestCase):
             RAPPEL_TEST_SOCKET=os.path.join(self.folder, "test.sock"),
             RAPPEL_DATABASE_URL="host=/nowhere password=hidden",
             PGHOST="/nowhere")
+        if os.geteuid() == 0:
+            self.env["RAPPEL_WORKER_USER"] = "root"
         self.process = None
         self.seen = []
         self.peers = []
