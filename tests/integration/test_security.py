@@ -135,7 +135,7 @@ class Parts(unittest.TestCase):
             "StartAt": "A", "States": {"A": {
                 "Type": "Task", "Resource": "command", "End": True}}})
 
-    def make(self, as_user=None, **env):
+    def make(self, as_user=None, how=(), **env):
         pool = pools.Pool(self.conninfo, workers=2)
         self.addCleanup(pool.remove)
         os.chmod(pool.folder, 0o755)
@@ -154,8 +154,8 @@ class Parts(unittest.TestCase):
             with open(pool.log_path, "ab") as log:
                 pool.process = subprocess.Popen(
                     ["setpriv", f"--reuid={as_user}", f"--regid={as_user}",
-                     "--clear-groups", harness.program("rappeld"), "--dir",
-                     pool.dir, "--workers", "2", "-c", conf],
+                     "--clear-groups", *how, harness.program("rappeld"),
+                     "--dir", pool.dir, "--workers", "2", "-c", conf],
                     env=pool.env, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=log, cwd="/", start_new_session=True)
             pool.sessions.append(pool.process.pid)
@@ -261,6 +261,34 @@ class Parts(unittest.TestCase):
             # Root's, since it is not dumpable: no core of it either.
             self.assertEqual(os.stat(f"/proc/{pid}/environ").st_uid, 0)
         self.assertEqual(pool.stop()[0], 0)
+
+    @as_root
+    def test_as_the_unit_starts_it(self):
+        """No root at all, but the right to become the workers' user."""
+        caps = ["+setuid", "+setgid", "+kill"]
+        pool, conf = self.make(
+            USER, ["--inh-caps=" + ",".join(caps), "--no-new-privs",
+                   "--ambient-caps=" + ",".join(caps),
+                   "--bounding-set=-all," + ",".join(caps)],
+            RAPPEL_WORKER_USER="daemon")
+        self.check_scrubbed(pool)
+        self.check_secret(pool)
+        found = self.probe(pool, conf)
+        self.assertEqual(found["uid"], [1] * 3)
+        for one in found["others"].values():
+            self.assertEqual(set(one.values()) - {"EACCES", "EPERM"}, set())
+        self.assertEqual((found["conf"], found["socket"]),
+                         ("EACCES", "EACCES"))
+        for kind in ("flusher", "worker"):
+            held = status_of(pool.pids(kind)[0])
+            for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+                self.assertEqual(int(held[name], 16), 0, (kind, name))
+        # It can end them: by a stop that waits for nobody, and by dying.
+        before = pool.pids("worker")
+        os.kill(pool.process.pid, signal.SIGKILL)
+        pool.process.wait()
+        wait_for("the workers end", lambda: not set(before) &
+                 set(pool.pids("worker")), 3)
 
     @as_root
     def test_worker_user(self):
