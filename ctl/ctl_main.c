@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/verb.h"
 #include "ctl/ctl.h"
 #include "schema/migrations.h"
 
@@ -157,10 +158,15 @@ help_all(void)
 static void
 help_one(const struct command *command)
 {
+	enum verb verb = verb_find(slice_of(command->path));
+
 	printf("usage: rappelctl %s %s\n\n%s\n", command->path,
 	       command->arguments, command->summary);
 	if (command->help != NULL)
 		printf("\n%s", command->help);
+	if (verb != VERB_COUNT)
+		printf("\nNeeds the role %s at the daemon.\n",
+		       role_name(verb_table[verb].role));
 	putchar('\n');
 	fputs(global_help, stdout);
 }

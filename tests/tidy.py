@@ -152,6 +152,23 @@ def check_protocol(root, found):
         found.add("common/frame_types.def", 1, "a number is used twice")
 
 
+def check_verbs(root, found):
+    """Each verb, with its role, in the table of docs/protocol.md."""
+    path = "docs/protocol.md"
+    rows = dict(re.findall(r"^VERB\((\w+), ROLE_(\w+),",
+                           read(root, "common/verbs.def"), re.M))
+    text = read(root, path)
+    told = dict(re.findall(
+        r"^\| `(\w+)` \| (read-only|operator|admin) \|", text, re.M))
+    for name, role in rows.items():
+        role = role.lower().replace("_", "-")
+        if told.get(name) != role:
+            found.add(path, 1, f"the verb {name} is not described with the "
+                      f"role {role} of common/verbs.def")
+    for name in set(told) - set(rows):
+        found.add(path, 1, f"the verb {name} is not in common/verbs.def")
+
+
 def check_links(root, path, text, found):
     """Links to files, and `folder/file` in backquotes."""
     here = os.path.dirname(path)
@@ -192,6 +209,7 @@ def main():
         if path.endswith(".md"):
             check_links(root, path, text, found)
     check_protocol(root, found)
+    check_verbs(root, found)
     print(f"tidy: {len(paths)} files, {found.count} findings")
     sys.exit(1 if found.count else 0)
 
