@@ -37,6 +37,9 @@ class Programs:
         self.env = {k: v for k, v in os.environ.items()
                     if not k.startswith(("RAPPEL_", "PG"))}
         self.env["RAPPEL_DATABASE_URL"] = conninfo
+        if os.geteuid() == 0:
+            # The build may lie where nobody else can read it.
+            self.env["RAPPEL_WORKER_USER"] = "root"
         for name, value in os.environ.items():
             if name.startswith("RAPPEL_BENCH_"):
                 self.env["RAPPEL_" + name[len("RAPPEL_BENCH_"):]] = value

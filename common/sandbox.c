@@ -130,13 +130,15 @@ static int
 add_socket(scmp_filter_ctx filter, uint32_t action)
 {
 	int rc = seccomp_rule_add(filter, action, SCMP_SYS(socket), 1,
-	                          SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+	                          SCMP_A0(SCMP_CMP_GT, AF_NETLINK, 0));
 
 	for (unsigned family = 0; family < AF_NETLINK && rc == 0; family++) {
 		if (family != AF_UNIX && family != AF_INET &&
 		    family != AF_INET6)
 			rc = seccomp_rule_add(filter, action, SCMP_SYS(socket),
-			                      1, SCMP_A0(SCMP_CMP_EQ, family));
+			                      1,
+			                      SCMP_A0(SCMP_CMP_EQ, family,
+			                              0));
 	}
 	return rc;
 }
@@ -169,7 +171,7 @@ sandbox_database(enum sandbox_mode mode)
 	if (rc == 0)
 		rc = seccomp_rule_add(
 		    filter, eperm, SCMP_SYS(tgkill), 1,
-		    SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+		    SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
 	/* A thread is fine. The flags of clone3 cannot be looked at: without
 	 * it the C library takes clone. */
 	if (rc == 0)

@@ -211,8 +211,7 @@ class Roles(ControlCase):
         os.chmod(self.folder, 0o711)
         os.mkdir(self.dir, 0o700)
         os.chown(self.dir, USER, USER)
-        os.chmod(self.log_path if os.path.exists(self.log_path)
-                 else self.folder, 0o711)
+        del self.env["RAPPEL_WORKER_USER"]
         rappeld = os.path.join(os.environ.get("RAPPEL_BUILD", "build"),
                                "supervisor", "rappeld")
         with open(self.log_path, "ab") as log:

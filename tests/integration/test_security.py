@@ -613,6 +613,9 @@ class Binaries(unittest.TestCase):
     def test_flags(self):
         flags = self.flags()
         self.assertIn("-fstack-protector-strong", flags)
+        self.assertIn("-fstack-clash-protection", flags)
+        if os.uname().machine == "x86_64":
+            self.assertIn("-fcf-protection=full", flags)
         if "-O0" not in flags and not sanitized():
             self.assertIn("-D_FORTIFY_SOURCE=2", flags)
 
