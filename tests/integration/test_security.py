@@ -6,14 +6,12 @@ import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
-import sys
 import time
 import unittest
 
-from supervised import (BUILD, COMPLETION, GONE, HELLO, STATUS, WORKING, Case,
-                        Peer, wait_for)
+from supervised import (BUILD, GONE, HELLO, STATUS, WORKING, Case,
+                        wait_for)
 
 import harness
 import pool as pools
@@ -198,6 +196,9 @@ class Parts(unittest.TestCase):
     def check_secret(self, pool):
         """T11: the password is where it is needed and nowhere else."""
         secret = CANARY.encode()
+        self.check_nowhere_else(pool)
+        if sanitized():
+            return  # terabytes of shadow memory
         flusher = pool.pids("flusher")[0]
         self.assertIsNotNone(memory_holds(flusher, secret))
         # Variables of ours with such a value would be in the environment.
@@ -205,6 +206,10 @@ class Parts(unittest.TestCase):
                                        b"password=" + secret))
         for pid in pool.pids("worker"):
             self.assertIsNone(memory_holds(pid, secret))
+
+    def check_nowhere_else(self, pool):
+        """Nor in what anybody can look at from outside."""
+        secret = CANARY.encode()
         for pid, kind in pool.processes().items():
             with open(f"/proc/{pid}/cmdline", "rb") as text:
                 self.assertNotIn(secret, text.read(), kind)
@@ -417,7 +422,7 @@ class Files(Case):
         self.start()
         got, took = self.exited(5)
         self.assertEqual(got, code, self.log())
-        self.assertLess(took, 1)
+        self.assertLess(took, 3)
         for text in said:
             self.assertIn(text, self.log())
         os.truncate(self.log_path, 0)
@@ -469,7 +474,7 @@ class Files(Case):
         begun = time.monotonic()
         self.start()
         wait_for("it listens", self.status)
-        self.assertLess(time.monotonic() - begun, 1)
+        self.assertLess(time.monotonic() - begun, 3)
         self.signal(signal.SIGQUIT)
         self.exited(5)
         self.assertIsNone(sleeper.poll())
