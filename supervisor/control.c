@@ -375,8 +375,12 @@ control_accept_cb(evutil_socket_t fd, short what, void *arg)
 			event_add(control->resume_event, &later);
 			break;
 		}
-		if (client < 0)
+		/* Descriptors lack even when nobody is waiting. */
+		if (client < 0) {
+			if (scarce)
+				reserve_fill(control);
 			break;
+		}
 		client_accept(control, client, scarce);
 		if (scarce)
 			reserve_fill(control);
