@@ -17,6 +17,7 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/config_parts.h"
 #include "common/conninfo.h"
 #include "common/mem.h"
 #include "common/units.h"
@@ -26,34 +27,12 @@
 
 /* ---- the table of keys ---- */
 
-enum type {
-	TYPE_TEXT,
-	TYPE_COUNT,    /* uint32_t */
-	TYPE_SIZE,     /* uint64_t, bytes */
-	TYPE_DURATION, /* uint64_t, microseconds */
-	TYPE_LEVEL,    /* enum log_level */
-	TYPE_SANDBOX,  /* enum sandbox_mode */
-};
-
-struct key {
-	const char *section;
-	const char *name;
-	const char *env;
-	enum type type;
-	size_t offset;      /* in struct config */
-	uint64_t min, max;  /* of numbers */
-	const char *preset; /* as somebody would write it, or NULL */
-	const char *help;
-};
-
 #define AT(member) offsetof(struct config, member)
 #define MS CLOCK_MS_US
 #define SECOND CLOCK_SECOND_US
 #define KIB UINT64_C(1024)
 
-enum { KEY_DATABASE, KEY_DIR, KEY_POOL_NAME };
-
-static const struct key keys[] = {
+const struct key config_keys[] = {
 	[KEY_DATABASE] = { "database", "url", "RAPPEL_DATABASE_URL", TYPE_TEXT,
 			   AT(database), 0, 0, NULL,
 			   "libpq connection string or URI" },
@@ -64,6 +43,9 @@ static const struct key keys[] = {
 			    "label in status and views" },
 	{ "pool", "workers", "RAPPEL_WORKERS", TYPE_COUNT, AT(workers), 1, 1024,
 	  "4", "worker processes" },
+	{ "pool", "workers_max", "RAPPEL_WORKERS_MAX", TYPE_COUNT,
+	  AT(workers_max), 1, 1024, "64",
+	  "to how many they can be scaled while it runs" },
 	{ "pool", "shutdown_grace", "RAPPEL_SHUTDOWN_GRACE", TYPE_DURATION,
 	  AT(shutdown_grace_us), 0, 86400 * SECOND, "30s",
 	  "what running actions get at a stop" },
@@ -87,6 +69,27 @@ static const struct key keys[] = {
 	{ "control", "control_group_adm", "RAPPEL_CONTROL_GROUP_ADM",
 	  TYPE_TEXT, AT(control_group_adm), 0, 0, NULL,
 	  "group that may do everything, as root may" },
+	{ "worker", "worker_hello", "RAPPEL_WORKER_HELLO", TYPE_DURATION,
+	  AT(worker_hello_us), 100 * MS, 600 * SECOND, "5s",
+	  "for a new worker to be ready" },
+	{ "worker", "worker_stopped", "RAPPEL_WORKER_STOPPED", TYPE_DURATION,
+	  AT(worker_stopped_us), 100 * MS, 3600 * SECOND, "15s",
+	  "how long a worker may be stopped (SIGSTOP)" },
+	{ "worker", "worker_drain", "RAPPEL_WORKER_DRAIN", TYPE_DURATION,
+	  AT(worker_drain_us), 0, 86400 * SECOND, "10min",
+	  "for a worker that is replaced to finish what it runs" },
+	{ "worker", "worker_recycle_actions", "RAPPEL_WORKER_RECYCLE_ACTIONS",
+	  TYPE_COUNT, AT(worker_recycle_actions), 0, UINT32_MAX, "0",
+	  "actions after which a worker is replaced; 0: never" },
+	{ "worker", "worker_recycle_age", "RAPPEL_WORKER_RECYCLE_AGE",
+	  TYPE_DURATION, AT(worker_recycle_age_us), 0, 365 * 86400 * SECOND,
+	  "0s", "age at which a worker is replaced; 0: never" },
+	{ "worker", "worker_recycle_rss", "RAPPEL_WORKER_RECYCLE_RSS",
+	  TYPE_SIZE, AT(worker_recycle_rss), 0, KIB << 40, "0",
+	  "resident memory at which a worker is replaced; 0: never" },
+	{ "worker", "worker_output_rate", "RAPPEL_WORKER_OUTPUT_RATE",
+	  TYPE_SIZE, AT(worker_output_rate), KIB, KIB << 20, "256kB",
+	  "bytes a second of a worker's output that are logged" },
 	{ "flusher", "batch_actions_max", "RAPPEL_BATCH_ACTIONS_MAX",
 	  TYPE_COUNT, AT(batch_actions_max), 1, 100000, "2000",
 	  "journal entries in one commit" },
@@ -106,12 +109,14 @@ static const struct key keys[] = {
 	  0, "info", "error, warning, info or debug" },
 };
 
-#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
+#define KEY_COUNT (sizeof(config_keys) / sizeof(config_keys[0]))
+
+const size_t config_key_count = KEY_COUNT;
 
 static void *
 place(const struct key *key, const struct config *c)
 {
-	return (char *)(uintptr_t)c + key->offset;
+	return config_place(key, c);
 }
 
 /* ---- setting one key ---- */
@@ -130,8 +135,8 @@ config_duration(const char *text, uint64_t *us_out)
 	return 0;
 }
 
-static const struct unit *
-units_of(enum type type)
+const struct unit *
+config_units(enum type type)
 {
 	switch (type) {
 	case TYPE_SIZE:
@@ -152,13 +157,13 @@ set_number(struct config *c, const struct key *key, const char *text,
 	   const char *origin, struct error *err)
 {
 	uint64_t n;
-	int rc = units_parse(text, units_of(key->type), &n);
+	int rc = units_parse(text, config_units(key->type), &n);
 
 	if (rc < 0 || n < key->min || n > key->max) {
 		char low[32], high[32];
 
-		units_text(key->min, units_of(key->type), low, sizeof(low));
-		units_text(key->max, units_of(key->type), high, sizeof(high));
+		units_text(key->min, config_units(key->type), low, sizeof(low));
+		units_text(key->max, config_units(key->type), high, sizeof(high));
 		error_set(err, "%s: %s must be %s from %s to %s, not \"%.60s\"",
 			  origin, key->name,
 			  key->type == TYPE_DURATION ? "a duration"
@@ -174,7 +179,7 @@ set_number(struct config *c, const struct key *key, const char *text,
 	return 0;
 }
 
-static const char *const sandbox_names[] = {
+const char *const config_sandbox_names[] = {
 	[SANDBOX_OFF] = "off",
 	[SANDBOX_LOG] = "log",
 	[SANDBOX_ON] = "on",
@@ -184,7 +189,7 @@ static int
 sandbox_parse(const char *text, enum sandbox_mode *out)
 {
 	for (size_t i = 0; i <= SANDBOX_ON; i++) {
-		if (strcmp(text, sandbox_names[i]) == 0) {
+		if (strcmp(text, config_sandbox_names[i]) == 0) {
 			*out = (enum sandbox_mode)i;
 			return 0;
 		}
@@ -241,7 +246,7 @@ set(struct config *c, const struct key *key, const char *text,
 		break;
 	}
 	if (rc == 0) {
-		size_t i = (size_t)(key - keys);
+		size_t i = (size_t)(key - config_keys);
 		char *copy = mem_strdup(origin);
 
 		free(c->origins[i]);
@@ -330,14 +335,14 @@ section_line(struct file *f, char *line, struct error *err)
 	if (*rest != '\0' && *rest != '#')
 		return refuse(f, err, "nothing may follow [%.60s]", name);
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		if (strcmp(keys[i].section, name) == 0) {
-			f->section = keys[i].section;
+		if (strcmp(config_keys[i].section, name) == 0) {
+			f->section = config_keys[i].section;
 			return 0;
 		}
 	}
 	return refuse(f, err,
 		      "unknown section [%.60s]; there are [database], [pool], "
-		      "[control], [flusher] and [log]",
+		      "[control], [worker], [flusher] and [log]",
 		      name);
 }
 
@@ -355,8 +360,8 @@ key_line(struct file *f, struct config *c, char *line, struct error *err)
 	name = trim(line);
 	value = value_clean(trim(equals + 1));
 	for (size_t i = 0; i < KEY_COUNT && key == NULL; i++) {
-		if (strcmp(keys[i].name, name) == 0)
-			key = &keys[i];
+		if (strcmp(config_keys[i].name, name) == 0)
+			key = &config_keys[i];
 	}
 	if (key == NULL)
 		return refuse(f, err, "unknown key \"%.60s\"", name);
@@ -366,11 +371,11 @@ key_line(struct file *f, struct config *c, char *line, struct error *err)
 	if (value == NULL)
 		return refuse(f, err, "the quotes of \"%s\" do not match",
 			      name);
-	if (f->seen[key - keys] != 0)
+	if (f->seen[key - config_keys] != 0)
 		return refuse(f, err, "\"%s\" is already set in line %u", name,
-			      f->seen[key - keys]);
-	f->seen[key - keys] = f->line;
-	if (key == &keys[KEY_DATABASE] && f->world_readable &&
+			      f->seen[key - config_keys]);
+	f->seen[key - config_keys] = f->line;
+	if (key == &config_keys[KEY_DATABASE] && f->world_readable &&
 	    conninfo_has_password(value))
 		return refuse(
 		    f, err,
@@ -452,6 +457,12 @@ file_load(const char *name, struct config *c, struct error *err)
 			  rc == -EINVAL ? "not a file" : strerror(-rc));
 		goto out;
 	}
+	if ((st.st_mode & S_IWOTH) != 0) {
+		error_set(err, "%s: everybody may write to this file; run "
+			  "\"chmod o-w %.150s\"", name, name);
+		rc = -EPERM;
+		goto out;
+	}
 	f.world_readable = (st.st_mode & S_IROTH) != 0;
 	if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL) {
 		error_set(err, "%s: not a text file", name);
@@ -520,9 +531,10 @@ load_presets(struct config *c, struct error *err)
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		int rc;
 
-		if (keys[i].preset == NULL)
+		if (config_keys[i].preset == NULL)
 			continue;
-		rc = set(c, &keys[i], keys[i].preset, "default", err);
+		rc = set(c, &config_keys[i], config_keys[i].preset, "default",
+			 err);
 		ASSERT(rc == 0);
 	}
 	c->dir = own_dir("rappel");
@@ -538,13 +550,13 @@ static int
 load_environment(struct config *c, struct error *err)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		const char *text = getenv(keys[i].env);
+		const char *text = getenv(config_keys[i].env);
 		int rc;
 
 		/* Set to nothing is how people unset one in a unit file. */
 		if (text == NULL || *text == '\0')
 			continue;
-		rc = set(c, &keys[i], text, keys[i].env, err);
+		rc = set(c, &config_keys[i], text, config_keys[i].env, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -555,8 +567,8 @@ static const struct key *
 key_named(const char *name)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		if (strcmp(keys[i].name, name) == 0)
-			return &keys[i];
+		if (strcmp(config_keys[i].name, name) == 0)
+			return &config_keys[i];
 	}
 	ASSERT(false); /* names are in this file */
 	return NULL;
@@ -607,7 +619,8 @@ refuse_relation(const struct config *c, const char *name, const char *must,
 
 	units_text(bound, units, text, sizeof(text));
 	error_set(err, "%s: %s must be %s %s, which is %s",
-		  c->origins[key_named(name) - keys], name, must, other, text);
+		  c->origins[key_named(name) - config_keys], name, must,
+		  other, text);
 	return -EINVAL;
 }
 
@@ -680,104 +693,23 @@ config_fini(struct config *c)
 	*c = (struct config){ 0 };
 }
 
+/* FNV-1a. */
+uint64_t
+config_mark(const char *text)
+{
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	if (text == NULL)
+		return 0;
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (uint8_t)*text) * UINT64_C(1099511628211);
+	return hash;
+}
+
 void
 config_forget_secrets(struct config *c)
 {
+	c->database_mark = config_mark(c->database);
 	wipe(c->database);
 	c->database = NULL;
-}
-
-/* ---- printing ---- */
-
-static const char *
-level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_LEVEL_ERROR:
-		return "error";
-	case LOG_LEVEL_WARNING:
-		return "warning";
-	case LOG_LEVEL_INFO:
-		return "info";
-	case LOG_LEVEL_DEBUG:
-		return "debug";
-	}
-	return "?";
-}
-
-/* So that it reads back as it is. */
-static void
-print_text(const char *text, FILE *to)
-{
-	size_t len = strlen(text);
-	bool plain = len > 0 && strchr("\"'", text[0]) == NULL &&
-		     strchr(text, '#') == NULL &&
-		     !isspace((unsigned char)text[0]) &&
-		     !isspace((unsigned char)text[len - 1]);
-	char quote = strchr(text, '"') == NULL ? '"' : '\'';
-
-	if (plain)
-		fputs(text, to);
-	else
-		fprintf(to, "%c%s%c", quote, text, quote);
-}
-
-static void
-print_value(const struct key *key, const struct config *c, FILE *to)
-{
-	char text[32];
-
-	switch (key->type) {
-	case TYPE_TEXT: {
-		struct buf masked = BUF_EMPTY;
-
-		/* Masking leaves alone what is no connection string. */
-		if (key == &keys[KEY_DATABASE])
-			conninfo_mask(c->database, &masked);
-		else
-			buf_add_text(&masked, *(char **)place(key, c));
-		print_text(buf_text(&masked), to);
-		buf_fini(&masked);
-		break;
-	}
-	case TYPE_COUNT:
-		fprintf(to, "%u", *(uint32_t *)place(key, c));
-		break;
-	case TYPE_SIZE:
-	case TYPE_DURATION:
-		units_text(*(uint64_t *)place(key, c), units_of(key->type),
-			   text, sizeof(text));
-		fputs(text, to);
-		break;
-	case TYPE_LEVEL:
-		fputs(level_name(c->log_level), to);
-		break;
-	case TYPE_SANDBOX:
-		fputs(sandbox_names[c->sandbox], to);
-		break;
-	}
-}
-
-void
-config_print(const struct config *c, FILE *to)
-{
-	const char *section = "";
-
-	for (size_t i = 0; i < KEY_COUNT; i++) {
-		const struct key *key = &keys[i];
-
-		if (strcmp(section, key->section) != 0) {
-			fprintf(to, "%s[%s]\n", i > 0 ? "\n" : "",
-				key->section);
-			section = key->section;
-		}
-		fprintf(to, "# %s\n", key->help);
-		if (key->type == TYPE_TEXT && *(char **)place(key, c) == NULL) {
-			fprintf(to, "# %s is not set\n", key->name);
-			continue;
-		}
-		fprintf(to, "%s = ", key->name);
-		print_value(key, c, to);
-		fprintf(to, " # %s\n", c->origins[i]);
-	}
 }

@@ -32,7 +32,15 @@ struct config {
 	char *dir;
 	char *pool_name; /* label in status and views; default the host name */
 	uint32_t workers;            /* 1..1024, default 4 */
+	uint32_t workers_max;        /* of a scale, default 64 */
 	uint64_t shutdown_grace_us;  /* default 30 s */
+	uint64_t worker_hello_us;    /* for a worker to be ready, default 5 s */
+	uint64_t worker_stopped_us;  /* in process state T, default 15 s */
+	uint64_t worker_drain_us;    /* for one that is replaced: 10 min */
+	uint32_t worker_recycle_actions; /* 0: never, the default */
+	uint64_t worker_recycle_age_us;  /* 0: never, the default */
+	uint64_t worker_recycle_rss;     /* bytes; 0: never, the default */
+	uint64_t worker_output_rate; /* bytes a second, default 256 KiB */
 	uint32_t instances_max;      /* active in memory, default 2000 */
 	uint32_t batch_actions_max;  /* entries in one commit, default 2000 */
 	uint64_t batch_bytes_max;    /* default 4 MiB */
@@ -51,6 +59,8 @@ struct config {
 	char *control_group_ro;
 	char *control_group_op;
 	char *control_group_adm;
+	/* Of the database that config_forget_secrets() took away; 0: none. */
+	uint64_t database_mark;
 	char **origins; /* of each key, for config_print() */
 };
 
@@ -80,6 +90,19 @@ void config_fini(struct config *c);
 void config_forget_secrets(struct config *c);
 /* "key = value" of every key, secrets masked, with the origin as comment. */
 void config_print(const struct config *c, FILE *to);
+
+/* Where a key's value comes from: "FILE:LINE", "default", … Borrowed. */
+const char *config_origin(const struct config *c, const char *key);
+
+/*
+ * Takes from another configuration what can change while the daemon runs.
+ * Tells differs_cb the name of every key that is different, and whether it
+ * was taken; what was not takes effect at the next start.
+ */
+void config_take_live(struct config *c, const struct config *from,
+		      void (*differs_cb)(void *arg, const char *key,
+					 bool taken),
+		      void *arg);
 
 /*
  * "250ms", "30s", "1.5h", "5min", "1d", or a bare number of seconds. -EINVAL,

@@ -3,12 +3,14 @@
  *
  * Programs log; common/ and engine/ return errors instead. Never blocks the
  * caller for long: stderr may be a pipe that nobody reads, so a line that
- * cannot be written at once is dropped and counted.
+ * cannot be written at once is dropped and counted; with log_keep() it is kept
+ * for a while first.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level {
@@ -26,8 +28,17 @@ enum log_level {
 void log_init(const char *comp, enum log_level level);
 /* -EINVAL for a name that is not error, warning, info or debug. */
 int log_level_parse(const char *name, enum log_level *out);
+void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);
+
+/*
+ * From now on up to bytes_max of lines that cannot be written at once are
+ * kept, in order. Whoever calls this calls log_flush() from time to time
+ * until it says false: nothing is kept.
+ */
+void log_keep(size_t bytes_max);
+bool log_flush(void);
 
 /*
  * A line is 'ts=… level=… comp=… msg="…" key=…': the format gives event and
@@ -40,5 +51,16 @@ void log_warning(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A line that another process wrote, as an event of it, whatever our level:
+ * comp names it, text is its words, whatever they are, and keys (" slot=3
+ * spawn=1", or "") go behind. A text that already is such a line of exactly
+ * that comp is taken as it is. Bytes that are no UTF-8 are escaped. Cut at
+ * LOG_FOREIGN_BYTES. Returns how long the line became.
+ */
+#define LOG_FOREIGN_BYTES 8192U
+size_t log_foreign(const char *comp, const char *text, size_t len,
+		   const char *keys);
 
 #endif

@@ -268,6 +268,29 @@ show_map(const struct ctl *c, struct table *t, const char *prefix,
 	}
 }
 
+/* What is wrong, when processes do not start. */
+static void
+show_degraded(const struct ctl *c, struct slice degraded)
+{
+	struct slice lines = member(degraded, "last_output"), one;
+	struct buf line = BUF_EMPTY;
+
+	if (value_type(degraded) != VALUE_MAP)
+		return;
+	scalar_text(member(degraded, "reason"), &line);
+	buf_add_text(&line, ", since ");
+	since_text(member(degraded, "since_us"), &line);
+	out_field(c, "Degraded", "%s", buf_text(&line));
+	for (uint32_t n = 0;
+	     value_type(lines) == VALUE_ARRAY && value_at(lines, n, &one);
+	     n++) {
+		line.len = 0;
+		scalar_text(one, &line);
+		out_field(c, "Output", "%s", buf_text(&line));
+	}
+	buf_fini(&line);
+}
+
 static void
 show_status(const struct ctl *c, struct slice reply)
 {
@@ -287,6 +310,7 @@ show_status(const struct ctl *c, struct slice reply)
 	buf_add_text(&line, " since ");
 	since_text(member(reply, "since_us"), &line);
 	out_field(c, "Phase", "%s", buf_text(&line));
+	show_degraded(c, member(reply, "degraded"));
 	line.len = 0;
 	scalar_text(member(reply, "dir"), &line);
 	if (value_type(dev) == VALUE_BOOL && value_item(dev).b)

@@ -134,7 +134,8 @@ slot_has_room(struct flusher *f, struct slot *slot, const struct route *route,
 {
 	uint32_t window = slot->window;
 
-	if (slot->phase != SLOT_READY || slot->bytes >= SLOT_BYTES_MAX)
+	if (slot->phase != SLOT_READY || slot->retired ||
+	    slot->bytes >= SLOT_BYTES_MAX)
 		return false;
 	if (!route_quick(route))
 		return slot->held == 0;
@@ -260,6 +261,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 	slot = &d->slots[frame->slot];
 	slot_empty(d, slot);
 	slot->phase = SLOT_READY;
+	slot->retired = false;
 	slot->spawn = frame->spawn;
 	slot->relayed = 0;
 	slot->lied = false;
@@ -347,7 +349,7 @@ int
 dispatch_gone(struct flusher *f, const struct frame *frame)
 {
 	struct dispatch *d = f->dispatch;
-	struct slice reason;
+	struct slice reason, blameless;
 	struct slot *slot;
 	char cause[256];
 
@@ -362,6 +364,9 @@ dispatch_gone(struct flusher *f, const struct frame *frame)
 		snprintf(cause, sizeof(cause), "the worker was lost: %.*s",
 		         (int)value_item(reason).bytes.len,
 		         (const char *)value_item(reason).bytes.data);
+	/* It was only in the way of a replacement. */
+	if (value_get(frame->payload, SLICE_LITERAL("blameless"), &blameless))
+		slot->phase = SLOT_DYING;
 	f->counters.workers_lost++;
 	/* At a stop of the pool nobody pays; one that we had killed paid for
 	 * it already. */
@@ -369,6 +374,45 @@ dispatch_gone(struct flusher *f, const struct frame *frame)
 		slot_blame(f, slot, frame->count, cause, clock_mono_us());
 	slot_empty(d, slot);
 	flusher_drain_step(f);
+	return 0;
+}
+
+int
+dispatch_undeliverable(struct flusher *f, const struct frame *frame)
+{
+	struct dispatch *d = f->dispatch;
+	struct cursor c = cursor_of(frame->payload);
+	struct slot *slot;
+	struct flight *flight, *before;
+	uint64_t first = UINT64_MAX;
+	uint32_t count, parts;
+
+	if (frame->slot >= SLOTS_MAX || cursor_array(&c, &count) < 0)
+		return -EPROTO;
+	slot = &d->slots[frame->slot];
+	if (slot->phase == SLOT_EMPTY || slot->spawn != frame->spawn)
+		return 0;
+	/* It finishes what it holds, or is dead: others serve now. */
+	slot->retired = true;
+	slot_serve_none(slot);
+	if (count > 0) {
+		uint64_t token;
+
+		if (cursor_array(&c, &parts) < 0 || cursor_uint(&c, &token) < 0)
+			return -EPROTO;
+		flight = flights_find(&d->flights, token);
+		if (flight != NULL && flight->slot == slot)
+			first = flight->ordinal;
+	}
+	/* Frames come back in the order in which they went, and once one did
+	 * all later ones do. So what was sent with this one or after it was
+	 * not begun. From the last on, so that they keep their order. */
+	for (flight = TAILQ_LAST(&slot->flights, slot_flights);
+	     flight != NULL && !flight->adopted && flight->ordinal >= first;
+	     flight = before) {
+		before = TAILQ_PREV(flight, slot_flights, slot_entry);
+		flight_give_back(d, flight);
+	}
 	return 0;
 }
 

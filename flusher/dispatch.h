@@ -53,6 +53,7 @@ void dispatch_unwanted(struct flusher *f);
 int dispatch_hello(struct flusher *f, const struct frame *frame);
 int dispatch_completion(struct flusher *f, const struct frame *frame);
 int dispatch_gone(struct flusher *f, const struct frame *frame);
+int dispatch_undeliverable(struct flusher *f, const struct frame *frame);
 
 /* Sends what is ready to whoever has room. At the end of a turn. */
 void dispatch_run(struct flusher *f);

@@ -34,7 +34,8 @@ dispatch_slots_ready(const struct dispatch *d)
 	uint32_t ready = 0;
 
 	for (uint32_t i = 0; i < d->slots_used; i++)
-		ready += d->slots[i].phase == SLOT_READY;
+		ready += d->slots[i].phase == SLOT_READY &&
+		         !d->slots[i].retired;
 	return ready;
 }
 

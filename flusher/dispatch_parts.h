@@ -14,12 +14,13 @@
 #include "flusher/flight.h"
 #include "flusher/route.h"
 
-#define SLOTS_MAX 1024U
+#define SLOTS_MAX 1025U /* workers, and one that takes over */
 
 enum slot_phase { SLOT_EMPTY, SLOT_READY, SLOT_DYING };
 
 struct slot {
 	enum slot_phase phase;
+	bool retired; /* READY, but it gets no more */
 	uint16_t no;
 	uint32_t spawn;
 	uint32_t window;

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/strays.h"
 #include "common/mem.h"
 #include "common/sandbox.h"
 #include "common/value.h"
@@ -348,7 +349,9 @@ frame_cb(void *arg, const struct frame *frame)
 	case FRAME_GONE:
 		return dispatch_gone(f, frame);
 	case FRAME_UNDELIVERABLE:
-		/* GONE of that spawn gives everything back. */
+		if (dispatch_undeliverable(f, frame) < 0)
+			return -EPROTO;
+		flusher_drain_step(f);
 		return 0;
 	case FRAME_DRAIN:
 		if (value_get(frame->payload, SLICE_LITERAL("grace_us"),
@@ -368,6 +371,8 @@ frame_cb(void *arg, const struct frame *frame)
 	return -EPROTO;
 }
 
+static bool supervisor_gone;
+
 static void
 gone_cb(void *arg, int reason, const struct error *err)
 {
@@ -378,7 +383,24 @@ gone_cb(void *arg, int reason, const struct error *err)
 		            "reason=\"%s\"",
 		            err != NULL ? err->message : strerror(-reason));
 	link_destroy(&f->link);
+	supervisor_gone = true;
 	drain(f, clock_mono_us() + ORPHAN_FLUSH_US);
+}
+
+/* The workers died with the supervisor. What they had started may live. */
+static void
+strays_end(void)
+{
+	const char *life = getenv("RAPPEL_SWEEP");
+	uint32_t count;
+
+	if (!supervisor_gone || life == NULL || life[0] == '\0')
+		return;
+	count = strays_kill(life, false);
+	if (count > 0)
+		log_info("processes that workers left behind are ended "
+		         "count=%u",
+		         count);
 }
 
 static const struct link_ops link_ops = { .frame_cb = frame_cb,
@@ -516,6 +538,7 @@ main(int argc, char **argv)
 		            strerror(-confined));
 
 	event_base_dispatch(f->base);
+	strays_end();
 
 	keeper_destroy(&f->keeper);
 	claim_destroy(&f->claim);

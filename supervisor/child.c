@@ -119,6 +119,12 @@ child_begin(struct child *c, pid_t pid, struct link *link, uint64_t now_us)
 	c->started_us = now_us;
 	c->kill_after_us = 0;
 	c->link_until_us = 0;
+	c->drain_until_us = 0;
+	c->stopped_us = 0;
+	c->outdated = false;
+	c->blameless = false;
+	c->rss = 0;
+	c->actions = 0;
 	c->worked = false;
 	c->announced = false;
 	c->paused = false;

@@ -16,8 +16,10 @@
 
 #include "common/buf.h"
 #include "supervisor/group_policy.h"
+#include "supervisor/rotation.h"
 
 struct link;
+struct output;
 struct scoreboard;
 struct supervisor;
 
@@ -59,7 +61,16 @@ struct child {
 	uint64_t started_us;
 	uint64_t kill_after_us; /* SIGKILL then; 0 for never */
 	uint64_t link_until_us; /* a dead child's socket is given up then; or 0 */
-	bool worked;            /* was READY; a flusher: reached its database */
+	uint64_t drain_until_us; /* of a worker: SIGKILL then; 0 for never */
+	uint64_t stopped_us;     /* since when it is stopped (SIGSTOP), or 0 */
+	uint64_t actions; /* passed on to this life, by every flusher */
+	bool member;    /* the slot belongs to the pool: see rotation.h */
+	bool outdated;  /* shall be replaced: a rolling restart */
+	bool blameless; /* what it runs did nothing wrong */
+	uint64_t rss;   /* bytes, when last looked at */
+	struct recycle_limits recycle; /* of this life */
+	struct output *output; /* what it prints; NULL for all but workers */
+	bool worked; /* proved itself; a flusher: reached its database */
 	bool announced;         /* a worker the present flusher knows of */
 	bool paused;            /* its socket is not read: back-pressure */
 	uint64_t dispatched;    /* items that were passed on to this life */

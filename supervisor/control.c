@@ -22,6 +22,7 @@
 #include "supervisor/control_parts.h"
 #include "supervisor/reap.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/workers.h"
 
 #define CONTROL_MAGIC 0x4354524cU
 /* Long enough that root's turn comes before its patience ends, with

@@ -16,6 +16,7 @@
 #define CODE_FAILED 1
 #define CODE_USAGE 2
 #define CODE_PERMISSION 5
+#define CODE_REFUSED 7
 
 struct control;
 struct link;

@@ -9,18 +9,20 @@
 #include "common/log.h"
 #include "common/value.h"
 #include "supervisor/control_parts.h"
+#include "supervisor/output.h"
 #include "supervisor/route.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/workers.h"
 
 /* A process in the reply takes at most this: it must fit into a frame. */
-#define PROCESS_BYTES_MAX 384U
+#define PROCESS_BYTES_MAX 640U
 #define REPLY_BYTES_MAX (FRAME_CONTROL_BYTES_MAX - ROUTE_STATUS_MAX - 1024U)
 #define GRACE_MAX_US (UINT64_C(86400) * CLOCK_SECOND_US)
 
 static void
 pack_process(struct buf *b, const struct child *c)
 {
-	value_pack_map(b, 8);
+	value_pack_map(b, 10);
 	control_pack_text(b, "kind", child_kind_name(c->kind));
 	control_pack_uint(b, "slot", c->slot);
 	control_pack_uint(b, "spawn", c->spawn);
@@ -29,16 +31,49 @@ pack_process(struct buf *b, const struct child *c)
 	control_pack_uint(b, "since_us", (uint64_t)c->phase_wall_us);
 	control_pack_uint(b, "restarts", c->restarts);
 	control_pack_text(b, "last_exit", c->last_exit);
+	control_pack_uint(b, "actions", c->actions);
+	value_pack_text(b, "last_output");
+	if (c->output != NULL)
+		output_pack_last(c->output, 1, b);
+	else
+		value_pack_array(b, 0);
+}
+
+/* Why processes do not start, or nil. */
+static void
+pack_degraded(struct buf *b, const struct supervisor *s)
+{
+	const struct degraded *d = &s->degraded;
+
+	value_pack_text(b, "degraded");
+	if (!d->is) {
+		value_pack_null(b);
+		return;
+	}
+	value_pack_map(b, 3);
+	control_pack_uint(b, "since_us", (uint64_t)d->since_wall_us);
+	control_pack_text(b, "reason", d->why);
+	value_pack_text(b, "last_output");
+	if (d->slot >= 0)
+		output_pack_last(s->workers[d->slot].output, OUTPUT_LINES, b);
+	else
+		value_pack_array(b, 0);
+}
+
+/* A spare slot is shown only while somebody is in it. */
+static bool
+is_shown(const struct child *w)
+{
+	return w->member || child_alive(w);
 }
 
 /* The processes, as far as they fit, and how many did not. */
 static void
 pack_processes(struct buf *b, const struct supervisor *s)
 {
-	uint32_t workers = s->config.workers;
 	uint32_t fixed = 1;
 	struct buf one = BUF_EMPTY;
-	uint32_t shown = 0;
+	uint32_t shown = 0, left_out = 0;
 
 	pack_process(&one, &s->flusher);
 	/* What --dev starts is shown once there has been one; a helper only
@@ -51,13 +86,21 @@ pack_processes(struct buf *b, const struct supervisor *s)
 		pack_process(&one, &s->helper);
 		fixed++;
 	}
-	while (shown < workers && one.len < REPLY_BYTES_MAX - PROCESS_BYTES_MAX)
-		pack_process(&one, &s->workers[shown++]);
+	for (uint32_t i = 0; i < s->slots; i++) {
+		if (!is_shown(&s->workers[i]))
+			continue;
+		if (one.len >= REPLY_BYTES_MAX - PROCESS_BYTES_MAX) {
+			left_out++;
+			continue;
+		}
+		pack_process(&one, &s->workers[i]);
+		shown++;
+	}
 	value_pack_text(b, "processes");
 	value_pack_array(b, fixed + shown);
 	buf_add(b, one.data, one.len);
 	buf_fini(&one);
-	control_pack_uint(b, "left_out", workers - shown);
+	control_pack_uint(b, "left_out", left_out);
 }
 
 void
@@ -67,7 +110,7 @@ verb_status(struct client *c, struct slice request)
 	struct buf b = BUF_EMPTY;
 
 	(void)request;
-	value_pack_map(&b, 10);
+	value_pack_map(&b, 14);
 	value_pack_text(&b, "ok");
 	value_pack_bool(&b, true);
 	control_pack_text(&b, "version", RAPPEL_VERSION);
@@ -77,6 +120,10 @@ verb_status(struct client *c, struct slice request)
 	control_pack_text(&b, "dir", s->dir);
 	value_pack_text(&b, "dev");
 	value_pack_bool(&b, s->dev != NULL);
+	control_pack_uint(&b, "workers", s->workers_wanted);
+	control_pack_uint(&b, "outdated", workers_outdated(s));
+	control_pack_uint(&b, "log_dropped", log_dropped());
+	pack_degraded(&b, s);
 	pack_processes(&b, s);
 	value_pack_text(&b, "flusher");
 	if (s->status.len > 0)

@@ -30,6 +30,89 @@ backoff_failure(struct backoff *b, uint64_t now_us)
 	backoff_death(b, 0, false, false, now_us);
 }
 
+void
+brake_failed(struct brake *b, uint64_t now_us)
+{
+	uint64_t delay_us = BACKOFF_FIRST_US;
+
+	b->failures += b->failures < UINT32_MAX;
+	for (uint32_t i = 1; i < b->failures && delay_us < BACKOFF_MAX_US; i++)
+		delay_us *= 2;
+	b->failed_us = now_us;
+	b->not_before_us =
+	    now_us + (delay_us < BACKOFF_MAX_US ? delay_us : BACKOFF_MAX_US);
+}
+
+void
+brake_proved(struct brake *b, uint64_t started_us)
+{
+	/* One that was there before shows nothing: the program may be
+	 * another by now. */
+	if (started_us >= b->failed_us)
+		b->failures = 0;
+}
+
+bool
+brake_degraded(const struct brake *b)
+{
+	return b->failures >= BRAKE_DEGRADED || b->fork_failing_us != 0;
+}
+
+bool
+brake_fork_failed(struct brake *b, uint64_t now_us, uint32_t *count_out)
+{
+	if (b->fork_failing_us == 0) {
+		b->fork_failing_us = now_us;
+		b->fork_delay_us = FORK_DELAY_US;
+	} else if (now_us - b->fork_failing_us >= FORK_PATIENCE_US) {
+		b->fork_delay_us *= 2;
+		if (b->fork_delay_us > BACKOFF_MAX_US)
+			b->fork_delay_us = BACKOFF_MAX_US;
+	}
+	b->fork_not_before_us = now_us + b->fork_delay_us;
+	b->fork_untold++;
+	if (b->fork_told_us != 0 && now_us - b->fork_told_us < FORK_TELL_US)
+		return false;
+	b->fork_told_us = now_us;
+	*count_out = b->fork_untold;
+	b->fork_untold = 0;
+	return true;
+}
+
+void
+brake_fork_worked(struct brake *b)
+{
+	b->fork_failing_us = 0;
+	b->fork_not_before_us = 0;
+}
+
+/* While degraded: the free slot that has waited longest, if it is time. */
+static uint32_t
+group_probe(const struct group_view *g, uint64_t now_us, uint32_t *slots_out,
+            uint64_t *wake_us_out)
+{
+	uint32_t first = g->size;
+
+	if (g->unproved > 0)
+		return 0; /* its proof or its death comes first */
+	for (uint32_t i = 0; i < g->size; i++) {
+		const struct slot_view *v = &g->slots[i];
+
+		if (v->free &&
+		    (first == g->size ||
+		     v->not_before_us < g->slots[first].not_before_us))
+			first = i;
+	}
+	if (first == g->size)
+		return 0;
+	if (g->brake->not_before_us > now_us) {
+		*wake_us_out = g->brake->not_before_us;
+		return 0;
+	}
+	slots_out[0] = first;
+	return 1;
+}
+
 uint32_t
 group_policy(const struct group_view *g, uint64_t now_us, uint32_t *slots_out,
              uint64_t *wake_us_out)
@@ -39,6 +122,12 @@ group_policy(const struct group_view *g, uint64_t now_us, uint32_t *slots_out,
 	*wake_us_out = UINT64_MAX;
 	if (g->draining)
 		return 0;
+	if (g->brake->fork_not_before_us > now_us) {
+		*wake_us_out = g->brake->fork_not_before_us;
+		return 0;
+	}
+	if (g->brake->failures >= BRAKE_DEGRADED)
+		return group_probe(g, now_us, slots_out, wake_us_out);
 	for (uint32_t i = 0; i < g->size; i++) {
 		const struct slot_view *v = &g->slots[i];
 

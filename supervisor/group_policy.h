@@ -36,14 +36,51 @@ void backoff_death(struct backoff *b, uint64_t life_us, bool worked,
 /* fork() itself failed: no life at all. */
 void backoff_failure(struct backoff *b, uint64_t now_us);
 
+#define BRAKE_DEGRADED 3U /* failed starts in a row: something is wrong */
+#define PROOF_US UINT64_C(1000000) /* READY that long, it can work */
+#define FORK_DELAY_US UINT64_C(1000000)
+#define FORK_PATIENCE_US UINT64_C(60000000)
+#define FORK_TELL_US UINT64_C(10000000)
+
+/*
+ * What holds back the starts of a whole group. A *failed start* is a process
+ * that died before it had proved itself: by being READY for PROOF_US, or by
+ * having been given an action. From BRAKE_DEGRADED of them in a row on the
+ * group is degraded: one start at a time, after a delay that doubles with each
+ * failure, up to BACKOFF_MAX_US. One that proves itself ends that.
+ *
+ * A fork() that fails holds back everybody for a second, and once that has
+ * gone on for FORK_PATIENCE_US for longer and longer, up to BACKOFF_MAX_US.
+ */
+struct brake {
+	uint32_t failures;      /* in a row */
+	uint64_t failed_us;     /* mono, the last of them */
+	uint64_t not_before_us; /* mono, counts while degraded */
+	uint64_t fork_failing_us;    /* mono, since when; 0: it works */
+	uint64_t fork_not_before_us; /* mono */
+	uint64_t fork_delay_us;
+	uint64_t fork_told_us; /* mono */
+	uint32_t fork_untold;  /* failures that no line told */
+};
+
+void brake_failed(struct brake *b, uint64_t now_us);
+/* A process that was started then has proved itself. */
+void brake_proved(struct brake *b, uint64_t started_us);
+bool brake_degraded(const struct brake *b);
+/* fork() failed. True when it is time to say so, and how often it did. */
+bool brake_fork_failed(struct brake *b, uint64_t now_us, uint32_t *count_out);
+void brake_fork_worked(struct brake *b);
+
 struct slot_view {
-	bool free;
+	bool free; /* and wanted */
 	uint64_t not_before_us;
 };
 
 struct group_view {
-	uint32_t size; /* slots wanted */
+	uint32_t size; /* of the table of slots */
 	bool draining; /* nobody new */
+	uint32_t unproved; /* processes that live and have proved nothing */
+	const struct brake *brake;
 	const struct slot_view *slots; /* size of them */
 };
 

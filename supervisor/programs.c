@@ -113,8 +113,7 @@ programs_level_name(enum log_level level)
 static void
 programs_common_env(struct strings *env, const char *home)
 {
-	static const char *const names[] = { "PATH", "LANG", "TZ",
-		                             "JOURNAL_STREAM" };
+	static const char *const names[] = { "PATH", "LANG", "TZ" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		strings_add_env(env, names[i]);
@@ -124,6 +123,22 @@ programs_common_env(struct strings *env, const char *home)
 		strings_add_env(env, "HOME");
 	if (strings_env(env, "PATH") == NULL)
 		strings_add(env, "PATH=/usr/local/bin:/usr/bin:/bin");
+}
+
+void
+programs_set_level(struct strings *env, enum log_level level)
+{
+	static const char name[] = "RAPPEL_LOG_LEVEL=";
+
+	for (uint32_t i = 0; i < env->count; i++) {
+		if (strncmp(env->items[i], name, sizeof(name) - 1) != 0)
+			continue;
+		free(env->items[i]);
+		env->items[i] = env->items[--env->count];
+		env->items[env->count] = NULL;
+		break;
+	}
+	strings_add(env, "%s%s", name, programs_level_name(level));
 }
 
 void
@@ -142,6 +157,7 @@ static bool
 programs_set_anew(const char *entry)
 {
 	static const char *const names[] = { "RAPPEL_LOG_LEVEL=",
+		                             "RAPPEL_SWEEP=", "RAPPEL_LIFE=",
 		                             "RAPPEL_FLUSHER=",
 		                             "RAPPEL_WORKER=", "RAPPEL_CTL=" };
 
@@ -159,6 +175,8 @@ programs_flusher_env(struct strings *env, const struct config *config,
 	struct strings own = { NULL, 0 };
 
 	programs_common_env(env, NULL);
+	/* Its stderr is ours; a worker's is a pipe to us. */
+	strings_add_env(env, "JOURNAL_STREAM");
 	strings_add_env(env, "CREDENTIALS_DIRECTORY");
 	strings_add_env(env, "KRB5CCNAME");
 	strings_add_env_prefix(&own, "RAPPEL_");

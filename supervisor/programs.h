@@ -27,6 +27,8 @@ void programs_fini(struct programs *p);
 /* What a worker may know: nothing of the database. home: NULL for ours. */
 void programs_worker_env(struct strings *env, const struct config *config,
                          const char *home);
+/* Another log level for whoever is started next. */
+void programs_set_level(struct strings *env, enum log_level level);
 /*
  * What the flusher and rappelctl need. database, if not NULL, becomes
  * RAPPEL_DATABASE_URL, which otherwise is handed on as it is; isolated leaves out the PG* variables, which would

@@ -21,13 +21,14 @@
 #include "common/mem.h"
 #include "common/scoreboard.h"
 #include "supervisor/dev.h"
-#include "supervisor/group_policy.h"
+#include "supervisor/orphans.h"
+#include "supervisor/output.h"
 #include "supervisor/reap.h"
 #include "supervisor/route.h"
 #include "supervisor/stop_policy.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/workers.h"
 
-#define WORKER_HELLO_US (5 * CLOCK_SECOND_US)
 #define FLUSHER_HELLO_US (60 * CLOCK_SECOND_US)
 /* A descendant of a dead worker may hold its socket open. */
 #define DEAD_SOCKET_US (500 * CLOCK_MS_US)
@@ -42,6 +43,8 @@ pool_phase_name(enum pool_phase phase)
 		return "running";
 	case POOL_DATABASE_AWAY:
 		return "database-away";
+	case POOL_DEGRADED:
+		return "degraded";
 	case POOL_DRAINING:
 		return "draining";
 	case POOL_DRAINED:
@@ -71,7 +74,8 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 	va_end(args);
 	c->wanted_dead = wanted;
 	if (c->pid != 0) {
-		if (wanted)
+		if (wanted || (c->supervisor->degraded.is &&
+		               c->phase == CHILD_STARTING))
 			log_debug("killing %s slot=%u pid=%d: %s",
 			          child_kind_name(c->kind), c->slot,
 			          (int)c->pid, c->kill_reason);
@@ -90,7 +94,7 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 static void
 flusher_orphans(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->config.workers; i++)
+	for (uint32_t i = 0; i < s->slots; i++)
 		s->workers[i].announced = false;
 }
 
@@ -159,7 +163,9 @@ child_maybe_ended(struct child *c)
 		reap_text(c->status, how, sizeof(how));
 	switch (c->kind) {
 	case CHILD_WORKER:
-		if (c->wanted_dead || s->stop.wanted)
+		workers_ended(c, how, now);
+		output_end(c->output);
+		if (c->wanted_dead || s->stop.wanted || s->degraded.is)
 			log_debug("worker ended slot=%u spawn=%u how=\"%s\"",
 			          c->slot, c->spawn, how);
 		else
@@ -184,7 +190,7 @@ child_maybe_ended(struct child *c)
 static struct child *
 child_by_pid(struct supervisor *s, pid_t pid)
 {
-	for (uint32_t i = 0; i < s->config.workers; i++) {
+	for (uint32_t i = 0; i < s->slots; i++) {
 		if (s->workers[i].pid == pid)
 			return &s->workers[i];
 	}
@@ -197,9 +203,33 @@ child_by_pid(struct supervisor *s, pid_t pid)
 	return NULL;
 }
 
+/* Who is stopped by a signal, or goes on. */
+static void
+reap_stopped(struct supervisor *s)
+{
+	for (;;) {
+		siginfo_t info = { .si_pid = 0 };
+		struct child *c;
+
+		if (waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG) !=
+		        0 ||
+		    info.si_pid == 0)
+			return;
+		c = child_by_pid(s, info.si_pid);
+		if (c == NULL)
+			continue;
+		c->stopped_us =
+		    info.si_code == CLD_CONTINUED ? 0 : clock_mono_us();
+		supervisor_changed(s);
+	}
+}
+
 void
 reconcile_reap(struct supervisor *s)
 {
+	bool orphaned = false;
+
+	reap_stopped(s);
 	for (;;) {
 		siginfo_t info = { .si_pid = 0 };
 		struct child *c;
@@ -207,15 +237,17 @@ reconcile_reap(struct supervisor *s)
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
 		    info.si_pid == 0)
-			return;
+			break;
 		c = child_by_pid(s, info.si_pid);
 		/* While it is a zombie its number is nobody else's, so this
 		 * reaches what it left behind in its process group and no
 		 * stranger. */
 		if (c != NULL && c->kind != CHILD_POSTGRES)
 			kill(-info.si_pid, SIGKILL);
-		if (waitpid(info.si_pid, &status, WNOHANG) != info.si_pid ||
-		    c == NULL)
+		if (waitpid(info.si_pid, &status, WNOHANG) != info.si_pid)
+			continue;
+		orphaned |= c == NULL || c->kind == CHILD_WORKER;
+		if (c == NULL)
 			continue;
 		log_debug("reaped %s slot=%u pid=%d status=%#x",
 		          child_kind_name(c->kind), c->slot, (int)c->pid,
@@ -225,18 +257,34 @@ reconcile_reap(struct supervisor *s)
 		c->link_until_us = clock_mono_us() + DEAD_SOCKET_US;
 		child_maybe_ended(c);
 	}
+	/* What a dead worker had started is ours now, and so is what a dead
+	 * one of those had. */
+	if (orphaned)
+		orphans_kill(s);
 }
 
 /* ---- the start of a child ---- */
+
+/* fork(), or what it needs, failed: everybody waits a little. */
+static void
+child_no_process(struct child *c, int err, const int pair[2])
+{
+	if (pair != NULL) {
+		close(pair[0]);
+		close(pair[1]);
+	}
+	if (c->output != NULL)
+		output_end(c->output);
+	child_set_board(c, -1, NULL);
+	workers_fork_failed(c->supervisor, c, err);
+}
 
 static int
 child_sockets(struct child *c, int pair[2])
 {
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0)
 		return 0;
-	log_warning("%s slot=%u: no socket: %s", child_kind_name(c->kind),
-	            c->slot, strerror(errno));
-	backoff_failure(&c->backoff, clock_mono_us());
+	child_no_process(c, errno, NULL);
 	return -1;
 }
 
@@ -264,22 +312,26 @@ child_spawn(struct child *c, const struct strings *argv,
 		if (c->supervisor->worker_account.name != NULL)
 			spawn.account = &c->supervisor->worker_account;
 	}
-	if (child_sockets(c, pair) < 0) {
-		child_set_board(c, -1, NULL);
+	if (child_sockets(c, pair) < 0)
 		return;
-	}
 	spawn.socket_fd = pair[1];
+	spawn.subreaper = c->kind == CHILD_WORKER;
+	if (c->output != NULL) {
+		spawn.log_fd = output_begin(c->output);
+		if (spawn.log_fd < 0) {
+			child_no_process(c, -spawn.log_fd, pair);
+			return;
+		}
+	}
 	pid = spawn_exec(&spawn);
-	close(pair[1]);
+	if (spawn.log_fd >= 0)
+		close(spawn.log_fd);
 	if (pid < 0) {
-		log_warning("%s slot=%u: no process: %s",
-		            child_kind_name(c->kind), c->slot,
-		            strerror((int)-pid));
-		close(pair[0]);
-		child_set_board(c, -1, NULL);
-		backoff_failure(&c->backoff, now);
+		child_no_process(c, (int)-pid, pair);
 		return;
 	}
+	workers_fork_failed(c->supervisor, c, 0);
+	close(pair[1]);
 	child_begin(c, pid, route_link(c, pair[0]), now);
 }
 
@@ -292,8 +344,10 @@ worker_board(struct child *c)
 	struct scoreboard *board = fd < 0 ? NULL : scoreboard_map(fd);
 
 	if (board == NULL) {
-		log_warning("worker slot=%u: no scoreboard: %s", c->slot,
-		            strerror(fd < 0 ? -fd : errno));
+		/* Once: what is missing here lets no process start either. */
+		if (c->supervisor->brake.fork_failing_us == 0)
+			log_warning("worker slot=%u: no scoreboard: %s",
+			            c->slot, strerror(fd < 0 ? -fd : errno));
 		if (fd >= 0)
 			close(fd);
 		fd = -1;
@@ -319,6 +373,7 @@ worker_spawn(struct supervisor *s, struct child *c)
 	strings_add(&argv, "rappel-worker: slot %u spawn %u", c->slot,
 	            c->spawn);
 	child_spawn(c, &argv, &env, s->programs.worker, c->board_fd, SIGKILL);
+	workers_limits(c);
 	strings_fini(&argv);
 	strings_fini(&env);
 }
@@ -373,8 +428,8 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 		return;
 	if (c->phase == CHILD_STARTING && hello_us != 0) {
 		if (now_us >= hello_by_us)
-			child_kill(c, false, "no HELLO within %u s",
-			           (unsigned)(hello_us / CLOCK_SECOND_US));
+			child_kill(c, false, "no HELLO within %u ms",
+			           (unsigned)(hello_us / CLOCK_MS_US));
 		else
 			wake_at(wake_us, hello_by_us);
 	}
@@ -402,54 +457,21 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 	}
 }
 
-static uint32_t
-workers_alive(const struct supervisor *s)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < s->config.workers; i++)
-		count += child_alive(&s->workers[i]);
-	return count;
-}
-
-static uint32_t
-workers_ready(const struct supervisor *s)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < s->config.workers; i++)
-		count += s->workers[i].phase == CHILD_READY;
-	return count;
-}
-
 static void
 reconcile_workers(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 {
-	uint32_t size = s->config.workers;
-	struct slot_view *slots = mem_calloc(size, sizeof(*slots));
-	uint32_t *fill = mem_calloc(size, sizeof(*fill));
-	struct group_view view = {
-		.size = size,
-		.draining = s->stop.wanted,
-		.slots = slots,
-	};
-	uint64_t again_us;
+	uint32_t *fill = mem_calloc(s->slots, sizeof(*fill));
 	uint32_t count;
 
-	for (uint32_t i = 0; i < size; i++) {
-		slots[i].free = !child_alive(&s->workers[i]);
-		slots[i].not_before_us = s->workers[i].backoff.not_before_us;
-	}
-	count = group_policy(&view, now_us, fill, &again_us);
+	workers_step(s, now_us, wake_us);
+	count = workers_missing(s, now_us, fill, wake_us);
 	for (uint32_t i = 0; i < count; i++) {
-		struct child *w = &s->workers[fill[i]];
-
-		worker_spawn(s, w);
-		if (!child_alive(w))
-			wake_at(wake_us, w->backoff.not_before_us);
+		worker_spawn(s, &s->workers[fill[i]]);
+		if (s->brake.fork_not_before_us > now_us) {
+			wake_at(wake_us, s->brake.fork_not_before_us);
+			break;
+		}
 	}
-	wake_at(wake_us, again_us);
-	free(slots);
 	free(fill);
 }
 
@@ -461,10 +483,14 @@ reconcile_flusher(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 	if (child_alive(f) || s->stop.wanted ||
 	    (s->dev != NULL && !dev_ready(s->dev)))
 		return;
-	if (f->backoff.not_before_us <= now_us)
+	if (f->backoff.not_before_us <= now_us &&
+	    s->brake.fork_not_before_us <= now_us)
 		flusher_spawn(s);
 	if (!child_alive(f))
-		wake_at(wake_us, f->backoff.not_before_us);
+		wake_at(wake_us,
+		        f->backoff.not_before_us > s->brake.fork_not_before_us
+		            ? f->backoff.not_before_us
+		            : s->brake.fork_not_before_us);
 }
 
 /* ---- stopping ---- */
@@ -558,7 +584,7 @@ child_abandon(struct child *c, uint64_t now_us)
 static void
 stop_do(struct supervisor *s, const struct stop_acts *acts, uint64_t now_us)
 {
-	for (uint32_t i = 0; i < s->config.workers; i++) {
+	for (uint32_t i = 0; i < s->slots; i++) {
 		struct child *w = &s->workers[i];
 
 		/* One that has not said HELLO may not know DRAIN yet. */
@@ -620,15 +646,18 @@ phase_now(const struct supervisor *s)
 		           : POOL_DRAINED;
 	switch (s->health) {
 	case HEALTH_STARTING:
-		return POOL_STARTING;
+		return s->degraded.is ? POOL_DEGRADED : POOL_STARTING;
 	case HEALTH_DATABASE_AWAY:
 		return POOL_DATABASE_AWAY;
 	case HEALTH_WORKING:
 	case HEALTH_DRAINING:
 		break;
 	}
+	if (s->degraded.is)
+		return POOL_DEGRADED;
 	/* Once it ran, a moment without workers is not a new start. */
-	return workers_ready(s) > 0 || s->phase == POOL_RUNNING
+	return workers_ready(s) > 0 || s->phase == POOL_RUNNING ||
+	               s->phase == POOL_DEGRADED
 	           ? POOL_RUNNING
 	           : POOL_STARTING;
 }
@@ -636,9 +665,11 @@ phase_now(const struct supervisor *s)
 static void
 reconcile_tell(struct supervisor *s)
 {
-	enum pool_phase phase = phase_now(s);
 	char status[sizeof(s->told_status)];
+	enum pool_phase phase;
 
+	workers_tell(s);
+	phase = phase_now(s);
 	if (phase != s->phase) {
 		log_info("pool %s -> %s", pool_phase_name(s->phase),
 		         pool_phase_name(phase));
@@ -651,7 +682,7 @@ reconcile_tell(struct supervisor *s)
 		notify_send(&s->notify, "READY=1");
 	}
 	snprintf(status, sizeof(status), "%s, %u of %u workers ready",
-	         pool_phase_name(phase), workers_ready(s), s->config.workers);
+	         pool_phase_name(phase), workers_ready(s), s->workers_wanted);
 	if (strcmp(status, s->told_status) != 0) {
 		memcpy(s->told_status, status, sizeof(status));
 		notify_send(&s->notify, "STATUS=%s", status);
@@ -686,14 +717,16 @@ reconcile(struct supervisor *s)
 		s->changed = false;
 		wake_us = UINT64_MAX;
 		now = clock_mono_us();
-		for (uint32_t i = 0; i < s->config.workers; i++)
-			child_deadlines(&s->workers[i], WORKER_HELLO_US, now,
-			                &wake_us);
-		child_deadlines(&s->flusher, FLUSHER_HELLO_US, now, &wake_us);
 		if (s->dev != NULL && !s->stop.exit)
 			dev_step(s->dev, now, &wake_us);
 		reconcile_workers(s, now, &wake_us);
 		reconcile_flusher(s, now, &wake_us);
+		/* Behind the starts, which have deadlines too. */
+		for (uint32_t i = 0; i < s->slots; i++)
+			child_deadlines(&s->workers[i],
+			                s->config.worker_hello_us, now,
+			                &wake_us);
+		child_deadlines(&s->flusher, FLUSHER_HELLO_US, now, &wake_us);
 		if (s->stop.wanted)
 			reconcile_stop(s, now, &wake_us);
 	} while (s->changed && !s->done);

@@ -45,20 +45,28 @@ route_hand_board(struct supervisor *s, const struct child *worker)
 		            worker->slot, strerror(-rc));
 }
 
-/* The present flusher hears of a READY worker: its scoreboard, its HELLO. */
+/* It has said HELLO and was not told to die. */
+static bool
+route_is_useful(const struct child *worker)
+{
+	return worker->phase == CHILD_READY || worker->phase == CHILD_DRAINING;
+}
+
+/* The present flusher hears of a worker: its scoreboard, its HELLO. */
 static void
 route_announce(struct child *worker)
 {
 	struct supervisor *s = worker->supervisor;
 	uint32_t before;
 
-	if (s->flusher.phase != CHILD_READY || worker->announced)
+	if (s->flusher.phase != CHILD_READY || worker->announced ||
+	    !route_is_useful(worker))
 		return;
 	worker->announced = true;
 	route_hand_board(s, worker);
 	/* What earlier flushers had it run: this one counts from here. */
-	before = worker->dispatched < UINT32_MAX ? (uint32_t)worker->dispatched
-	                                         : UINT32_MAX;
+	before = worker->actions < UINT32_MAX ? (uint32_t)worker->actions
+	                                      : UINT32_MAX;
 	worker->dispatched = 0;
 	route_to_flusher(s, FRAME_HELLO, worker, before,
 	                 buf_slice(&worker->hello));
@@ -72,14 +80,31 @@ route_gone(struct child *worker, const char *reason)
 	if (!worker->announced)
 		return;
 	worker->announced = false;
-	value_pack_map(&payload, 1);
+	value_pack_map(&payload, worker->blameless ? 2 : 1);
 	value_pack_text(&payload, "reason");
 	value_pack_text(&payload, reason);
+	if (worker->blameless) {
+		value_pack_text(&payload, "blameless");
+		value_pack_bool(&payload, true);
+	}
 	/* Whatever is behind these never left us: nobody began it. */
 	route_to_flusher(worker->supervisor, FRAME_GONE, worker,
 	                 worker->dispatched < UINT32_MAX
 	                     ? (uint32_t)worker->dispatched
 	                     : UINT32_MAX,
+	                 buf_slice(&payload));
+	buf_fini(&payload);
+}
+
+void
+route_retire(struct child *worker)
+{
+	struct buf payload = BUF_EMPTY;
+
+	if (!worker->announced)
+		return;
+	value_pack_array(&payload, 0);
+	route_to_flusher(worker->supervisor, FRAME_UNDELIVERABLE, worker, 0,
 	                 buf_slice(&payload));
 	buf_fini(&payload);
 }
@@ -137,7 +162,6 @@ route_worker_hello(struct child *c, const struct frame *f)
 		return 0;
 	c->hello.len = 0;
 	buf_add(&c->hello, f->payload.data, f->payload.len);
-	c->worked = true;
 	child_set_phase(c, CHILD_READY, clock_mono_us());
 	log_info("worker ready slot=%u spawn=%u pid=%d", c->slot, c->spawn,
 	         (int)c->pid);
@@ -193,8 +217,8 @@ route_kept(struct supervisor *s)
 	struct buf payload = BUF_EMPTY;
 	uint32_t workers = 0;
 
-	for (uint32_t i = 0; i < s->config.workers; i++)
-		workers += s->workers[i].phase == CHILD_READY;
+	for (uint32_t i = 0; i < s->slots; i++)
+		workers += route_is_useful(&s->workers[i]);
 	value_pack_map(&payload, 2);
 	value_pack_text(&payload, "frames");
 	value_pack_uint(&payload, s->keep.frames);
@@ -233,9 +257,11 @@ route_flusher_hello(struct child *c)
 		log_info("flusher ready spawn=%u pid=%d", c->spawn,
 		         (int)c->pid);
 		route_kept(s);
-		for (uint32_t i = 0; i < s->config.workers; i++) {
-			if (s->workers[i].phase == CHILD_READY)
-				route_announce(&s->workers[i]);
+		for (uint32_t i = 0; i < s->slots; i++) {
+			route_announce(&s->workers[i]);
+			/* It finishes what another flusher gave to it. */
+			if (s->workers[i].phase == CHILD_DRAINING)
+				route_retire(&s->workers[i]);
 		}
 		supervisor_changed(s);
 	} else if (c->phase == CHILD_READY) {
@@ -249,7 +275,7 @@ route_worker(struct supervisor *s, uint16_t slot, uint32_t spawn)
 {
 	struct child *w;
 
-	if (slot >= s->config.workers)
+	if (slot >= s->slots)
 		return NULL;
 	w = &s->workers[slot];
 	return w->spawn == spawn && child_alive(w) ? w : NULL;
@@ -265,6 +291,12 @@ route_dispatch(struct supervisor *s, const struct frame *f)
 		          f->count, f->payload);
 		link_send(w->link);
 		w->dispatched += f->count;
+		/* The first proves it, the last of its number ends it. */
+		if (w->actions == 0 ||
+		    (w->recycle.actions != 0 &&
+		     w->actions + f->count >= w->recycle.actions))
+			supervisor_changed(s);
+		w->actions += f->count;
 		return;
 	}
 	frame_add(link_out(s->flusher.link), FRAME_UNDELIVERABLE, f->slot,
@@ -449,7 +481,7 @@ route_pressure(struct supervisor *s)
 	bool pause_workers, pause_flusher, unsent_much;
 	bool workers_paused = false;
 
-	for (uint32_t i = 0; i < s->config.workers; i++) {
+	for (uint32_t i = 0; i < s->slots; i++) {
 		struct child *w = &s->workers[i];
 
 		workers_paused |= w->paused;
@@ -469,7 +501,7 @@ route_pressure(struct supervisor *s)
 	pause_flusher =
 	    route_over(total, ROUTE_WORKERS_MAX, s->flusher.paused);
 	if (pause_workers || workers_paused) {
-		for (uint32_t i = 0; i < s->config.workers; i++)
+		for (uint32_t i = 0; i < s->slots; i++)
 			route_set_paused(&s->workers[i], pause_workers);
 	}
 	route_set_paused(&s->flusher, pause_flusher);

@@ -42,6 +42,9 @@ void route_drain(struct child *c, uint64_t grace_us);
 /* Once a second: tells the flusher that we turn; it answers. */
 void route_tick(struct supervisor *s);
 
+/* To the flusher: this worker finishes what it holds and gets no more. */
+void route_retire(struct child *worker);
+
 /* Looks at what is unsent and pauses or resumes reading. */
 void route_pressure(struct supervisor *s);
 

@@ -108,6 +108,8 @@ spawn_child(const struct spawn *s, pid_t parent)
 		if (getppid() != parent)
 			_exit(EXIT_CANNOT_EXEC);
 	}
+	if (s->subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
+		spawn_die(s, "subreaper");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		spawn_die(s, "no_new_privs");
 	if (s->cwd != NULL && chdir(s->cwd) != 0)

@@ -10,6 +10,7 @@
 #ifndef SUPERVISOR_SPAWN_H
 #define SUPERVISOR_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,6 +29,7 @@ struct spawn {
 	int log_fd;     /* becomes 1 and 2; -1 keeps ours */
 	const char *cwd; /* NULL for ours */
 	int death_signal; /* sent when the supervisor dies; 0 for none */
+	bool subreaper;   /* what it leaves behind stays below it */
 	const struct account *account; /* whom it becomes; NULL: nobody else */
 	const struct sock_fprog *filter; /* of system calls; NULL for none */
 };

@@ -19,6 +19,7 @@
 
 #include "common/buf.h"
 #include "common/config.h"
+#include "common/strays.h"
 #include "supervisor/account.h"
 #include "supervisor/child.h"
 #include "supervisor/keep.h"
@@ -37,6 +38,7 @@ enum pool_phase {
 	POOL_STARTING,
 	POOL_RUNNING,
 	POOL_DATABASE_AWAY,
+	POOL_DEGRADED, /* processes cannot start */
 	POOL_DRAINING,
 	POOL_DRAINED, /* everything is handed back; the daemon waits */
 };
@@ -59,12 +61,22 @@ struct stop {
 	uint64_t flusher_gone_us; /* mono, or 0 */
 };
 
+/* Why processes do not start, for people. */
+struct degraded {
+	bool is;
+	int64_t since_wall_us;
+	int slot; /* whose output tells more, or -1 */
+	char why[192];
+};
+
 struct supervisor {
 	uint32_t magic;
 	struct event_base *base;
 	struct config config;
+	struct config_flags flags; /* for the next look at the file */
 	const char *config_file; /* as given with -c, or NULL */
 	char *dir;               /* absolute */
+	char life[STRAYS_TEXT_MAX]; /* RAPPEL_LIFE of the workers */
 	bool dev_wanted;         /* --dev */
 	struct programs programs;
 	struct lock lock;
@@ -72,7 +84,14 @@ struct supervisor {
 	struct control *control;
 	struct dev *dev; /* NULL without --dev */
 
-	struct child *workers; /* config.workers of them */
+	struct child *workers; /* slots of them, members and spares */
+	uint32_t slots;
+	uint32_t workers_wanted; /* as configured, or scaled since */
+	struct seat *seats;      /* slots of them, for the turn */
+	struct rotation rotation;
+	struct brake brake;
+	struct degraded degraded;
+	uint32_t probe_next; /* slot whose memory is looked up next */
 	struct child flusher;
 	struct child postgres;
 	struct child helper;
@@ -105,6 +124,7 @@ struct supervisor {
 	struct event *wake;     /* for reconcile()'s next deadline */
 	struct event *tick;     /* once a second */
 	struct event *pressure; /* while pressed */
+	struct event *log_later; /* while lines of the log are kept */
 	struct event *feed;     /* the init system's watchdog */
 };
 

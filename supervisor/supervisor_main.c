@@ -23,9 +23,12 @@
 #include "common/sandbox.h"
 #include "supervisor/control.h"
 #include "supervisor/dev.h"
+#include "supervisor/orphans.h"
 #include "supervisor/reap.h"
 #include "supervisor/route.h"
+#include "supervisor/settings.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/workers.h"
 
 /* Without an answer to so many ticks it hangs. Longer while it has no
  * database: resolving a host name blocks it. */
@@ -34,6 +37,11 @@
 /* Beside the workers: control clients, lock, log, loop, and a reserve. */
 #define SIGNAL_EVENTS 5U
 #define DESCRIPTORS_OWN (CONTROL_CLIENTS_MAX + 48U)
+/* A slot's: socket, output, scoreboard. */
+#define DESCRIPTORS_A_SLOT 3U
+/* What is kept for a reader of our log that stopped, and tried again. */
+#define LOG_KEEP_BYTES ((size_t)256 << 10)
+#define LOG_AGAIN_US 20000
 
 static const char usage[] =
     "usage: rappeld [option...]\n"
@@ -52,7 +60,8 @@ static const char usage[] =
     "      --help               print this, exit\n"
     "\n"
     "Signals: TERM drains; a second TERM, or INT, ends the grace; QUIT kills "
-    "all.\n"
+    "all;\n"
+    "HUP reads the configuration again.\n"
     "Exit status: 0 stopped cleanly, 1 failed, 64 usage, 75 in use, 77 "
     "permission,\n"
     "78 configuration or schema.\n";
@@ -84,6 +93,17 @@ static const struct option options[] = {
 /* ---- events ---- */
 
 static void
+reload(struct supervisor *s)
+{
+	struct settings_changes changes;
+	struct error err = { 0 };
+
+	/* It says in the log how it went. */
+	if (settings_reload(s, &changes, &err) == 0)
+		settings_changes_fini(&changes);
+}
+
+static void
 signal_cb(evutil_socket_t sig, short what, void *arg)
 {
 	struct supervisor *s = arg;
@@ -110,8 +130,8 @@ signal_cb(evutil_socket_t sig, short what, void *arg)
 		supervisor_abort(s, 1);
 		break;
 	case SIGHUP:
-		log_warning("signal HUP: the configuration is read at start "
-		            "only; restart to change it");
+		log_info("signal HUP");
+		reload(s);
 		break;
 	default:
 		break;
@@ -132,6 +152,18 @@ pressure_cb(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	route_pressure(arg);
+}
+
+static void
+log_later_cb(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval soon = { 0, LOG_AGAIN_US };
+	struct supervisor *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (log_flush())
+		event_add(s->log_later, &soon);
 }
 
 static void
@@ -168,6 +200,7 @@ tick_cb(evutil_socket_t fd, short what, void *arg)
 	if (s->flusher.phase == CHILD_READY && ++s->silent_ticks > silent_max)
 		child_kill(&s->flusher, false, "said nothing for %u s",
 		           silent_max);
+	workers_tick(s);
 	if (s->stop.exit) {
 		left = s->stop.deadline_us > now ? s->stop.deadline_us - now
 		                                 : 0;
@@ -247,7 +280,10 @@ open_standard_descriptors(void)
 static int
 check_descriptor_limit(const struct supervisor *s, struct error *err)
 {
-	rlim_t need = s->config.workers + DESCRIPTORS_OWN;
+	const struct config *c = &s->config;
+	uint32_t slots =
+	    (c->workers > c->workers_max ? c->workers : c->workers_max) + 1;
+	rlim_t need = slots * DESCRIPTORS_A_SLOT + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
@@ -259,37 +295,10 @@ check_descriptor_limit(const struct supervisor *s, struct error *err)
 	}
 	error_set(err,
 	          "%u workers need %llu file descriptors and the limit is "
-	          "%llu; raise it (LimitNOFILE=, ulimit -n) or lower workers",
-	          s->config.workers, (unsigned long long)need,
+	          "%llu; raise it (LimitNOFILE=, ulimit -n) or lower workers_max",
+	          slots - 1, (unsigned long long)need,
 	          (unsigned long long)limit.rlim_max);
 	return EXIT_CONFIG;
-}
-
-/* With --dev and no directory named, it is the one for that: what is meant
- * for production is never taken by accident. */
-static int
-load_config(struct supervisor *s, const struct config_flags *flags,
-            struct error *err)
-{
-	struct config_flags with_dir = *flags;
-	char *dev_dir;
-	size_t len;
-	int rc;
-
-	rc = config_load(flags, &s->config, err);
-	if (rc < 0 || !s->dev_wanted)
-		return rc;
-	/* The default is the same without "-dev". */
-	dev_dir = config_dev_dir();
-	len = strlen(dev_dir) - strlen("-dev");
-	if (strlen(s->config.dir) == len &&
-	    strncmp(s->config.dir, dev_dir, len) == 0) {
-		config_fini(&s->config);
-		with_dir.dir = dev_dir;
-		rc = config_load(&with_dir, &s->config, err);
-	}
-	free(dev_dir);
-	return rc;
 }
 
 /*
@@ -359,6 +368,7 @@ open_pool(struct supervisor *s, struct error *err)
 		error_set(err, "%s: %s", s->config.dir, strerror(errno));
 		return EXIT_CONFIG;
 	}
+	orphans_begin(s);
 	spool_init(&s->spool, s->lock.dir_fd);
 	spool_read(&s->spool, &s->keep);
 	rc = control_start(s, &s->control, err);
@@ -368,28 +378,10 @@ open_pool(struct supervisor *s, struct error *err)
 }
 
 static void
-open_children(struct supervisor *s, const char *database_flag)
+open_children(struct supervisor *s)
 {
-	const char *database = database_flag;
-	bool isolated = false;
-
-	/* What stands in a file the flusher reads there itself: a worker of
-	 * the same user could read it in an environment. rappelctl, which
-	 * migrates for --dev, is not given the file. */
-	if (s->dev != NULL)
-		database = s->config.database;
-	if (s->dev != NULL && dev_database(s->dev) != NULL) {
-		database = dev_database(s->dev);
-		isolated = true;
-	}
-	programs_worker_env(&s->worker_env, &s->config,
-	                    s->worker_account.home);
-	programs_flusher_env(&s->flusher_env, &s->config, database, isolated);
-	/* From here on only the flusher knows. */
-	config_forget_secrets(&s->config);
-	s->workers = mem_calloc(s->config.workers, sizeof(*s->workers));
-	for (uint32_t i = 0; i < s->config.workers; i++)
-		child_init(&s->workers[i], s, CHILD_WORKER, (uint16_t)i);
+	settings_environments(s);
+	workers_open(s);
 	child_init(&s->flusher, s, CHILD_FLUSHER, 0);
 	child_init(&s->postgres, s, CHILD_POSTGRES, 0);
 	child_init(&s->helper, s, CHILD_HELPER, 0);
@@ -434,6 +426,7 @@ open_events(struct supervisor *s, struct event **signals)
 		event_add(signals[i], NULL);
 	}
 	s->wake = evtimer_new(s->base, wake_cb, s);
+	s->log_later = evtimer_new(s->base, log_later_cb, s);
 	s->pressure = evtimer_new(s->base, pressure_cb, s);
 	s->tick = event_new(s->base, -1, EV_PERSIST, tick_cb, s);
 	s->feed = event_new(s->base, -1, EV_PERSIST, feed_cb, s);
@@ -447,7 +440,8 @@ open_events(struct supervisor *s, struct event **signals)
 static void
 close_events(struct supervisor *s, struct event **signals)
 {
-	struct event *all[] = { s->wake, s->pressure, s->tick, s->feed };
+	struct event *all[] = { s->wake, s->pressure, s->tick, s->feed,
+		                s->log_later };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		if (all[i] != NULL)
@@ -463,14 +457,13 @@ static void
 close_pool(struct supervisor *s)
 {
 	control_stop(&s->control);
-	for (uint32_t i = 0; s->workers != NULL && i < s->config.workers; i++)
-		child_fini(&s->workers[i]);
 	if (s->workers != NULL) {
+		orphans_finish(s);
 		child_fini(&s->flusher);
 		child_fini(&s->postgres);
 		child_fini(&s->helper);
 	}
-	free(s->workers);
+	workers_close(s);
 	dev_close(&s->dev);
 	strings_fini(&s->worker_env);
 	account_fini(&s->worker_account);
@@ -492,7 +485,6 @@ main(int argc, char **argv)
 	static struct supervisor supervisor;
 	struct supervisor *s = &supervisor;
 	struct event *signals[SIGNAL_EVENTS] = { NULL };
-	struct config_flags flags = { 0 };
 	struct error err = { 0 };
 	bool test = false;
 	int code;
@@ -505,9 +497,9 @@ main(int argc, char **argv)
 	s->lock.dir_fd = s->lock.lock_fd = -1;
 	spool_init(&s->spool, -1);
 	log_init("supervisor", LOG_LEVEL_INFO);
-	parse_options(argc, argv, &flags, &s->dev_wanted, &test);
-	s->config_file = flags.file;
-	if (load_config(s, &flags, &err) < 0) {
+	parse_options(argc, argv, &s->flags, &s->dev_wanted, &test);
+	s->config_file = s->flags.file;
+	if (settings_load(s, &err) < 0) {
 		log_error("%s", err.message);
 		return EXIT_CONFIG;
 	}
@@ -517,6 +509,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 	log_init("supervisor", s->config.log_level);
+	log_keep(LOG_KEEP_BYTES);
+	orphans_adopt();
 	notify_init(&s->notify);
 	s->base = loop_create();
 	if (s->base == NULL) {
@@ -531,7 +525,7 @@ main(int argc, char **argv)
 		goto out;
 	}
 	s->phase_wall_us = clock_wall_us();
-	open_children(s, flags.database);
+	open_children(s);
 	open_events(s, signals);
 	hold_signals(SIG_UNBLOCK);
 	log_info("rappeld " RAPPEL_VERSION " starting pid=%d dir=%s workers=%u",
@@ -545,6 +539,9 @@ main(int argc, char **argv)
 		}
 		if (s->changed)
 			reconcile(s);
+		if (log_flush() && !event_pending(s->log_later, EV_TIMEOUT,
+		                                  NULL))
+			log_later_cb(-1, 0, s);
 	}
 	if (!spool_write(&s->spool, &s->keep) && s->exit_code == 0)
 		s->exit_code = 1;

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/assert.h"
@@ -315,6 +316,15 @@ frames_run(void)
 	return rc;
 }
 
+/* We are a subreaper: what programs of actions left behind and has ended. No
+ * action runs, so no child is anybody's. */
+static void
+strays_reap(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
 /* Blocks only when nothing that is finished waits to be sent. */
 static void
 input_read(void)
@@ -323,6 +333,9 @@ input_read(void)
 
 	for (;;) {
 		ssize_t n;
+
+		if (flags == 0)
+			strays_reap();
 
 		buf_reserve(&rt.in, READ_BYTES);
 		n = recv(rt.fd, rt.in.data + rt.in.len, READ_BYTES, flags);

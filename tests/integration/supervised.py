@@ -178,6 +178,16 @@ class Case(unittest.TestCase):
     def signal(self, number):
         self.process.send_signal(number)
 
+    def rss(self):
+        """The daemon's resident memory in KiB."""
+        with open(f"/proc/{self.process.pid}/statm", encoding="utf-8") as f:
+            return int(f.read().split()[1]) * 4
+
+    def sanitized(self):
+        """A build whose memory says nothing: what is freed is held back."""
+        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as f:
+            return "libasan" in f.read()
+
     # ---- the flusher ----
 
     def flusher(self, seconds=10):

@@ -161,7 +161,7 @@ class Actions(Case):
     def test_stderr_goes_to_the_log(self):
         self.shell("echo from the program >&2")
         wait_for("it is in the log",
-                 lambda: "from the program\n" in self.log())
+                 lambda: 'msg="from the program" slot=0' in self.log())
 
     def test_many(self):
         hello, done = self.hello, set()

@@ -451,6 +451,72 @@ START_TEST(conninfo)
 }
 END_TEST
 
+/* ---- what can change while the daemon runs ---- */
+
+static void
+note_cb(void *arg, const char *key, bool taken)
+{
+	char *text = arg;
+
+	sprintf(text + strlen(text), "%s%s ", taken ? "+" : "-", key);
+}
+
+START_TEST(take_live)
+{
+	static const char one[] = "[database]\nurl = dbname=a\n"
+				  "[pool]\nworkers = 3\n";
+	static const char two[] = "[database]\nurl = dbname=b\n"
+				  "[pool]\nworkers = 5\npool_name = x\n"
+				  "[worker]\nworker_recycle_age = 1h\n"
+				  "worker_recycle_actions = 7\n"
+				  "[log]\nlog_level = debug\n";
+	struct config_flags flags = { 0 };
+	struct config a, b;
+	struct error err;
+	char name[64], differs[400] = "";
+
+	clean_environment();
+	flags.file = name;
+	write_file(name, one, 0600);
+	ck_assert_int_eq(config_load(&flags, &a, &err), 0);
+	unlink(name);
+	write_file(name, two, 0600);
+	ck_assert_int_eq(config_load(&flags, &b, &err), 0);
+	unlink(name);
+	config_take_live(&a, &b, note_cb, differs);
+	ck_assert_str_eq(differs, "-url -pool_name +workers "
+				  "+worker_recycle_actions "
+				  "+worker_recycle_age +log_level ");
+	ck_assert_uint_eq(a.workers, 5);
+	ck_assert_uint_eq(a.worker_recycle_actions, 7);
+	ck_assert_uint_eq(a.worker_recycle_age_us, UINT64_C(3600000000));
+	ck_assert_int_eq(a.log_level, LOG_LEVEL_DEBUG);
+	ck_assert_str_eq(a.database, "dbname=a");
+	/* Once taken they do not differ any more. */
+	differs[0] = '\0';
+	config_take_live(&a, &b, note_cb, differs);
+	ck_assert_str_eq(differs, "-url -pool_name ");
+	config_fini(&a);
+	config_fini(&b);
+}
+END_TEST
+
+START_TEST(world_writable)
+{
+	struct config_flags flags = { 0 };
+	struct config c;
+	struct error err;
+	char name[64];
+
+	clean_environment();
+	flags.file = name;
+	write_file(name, "[pool]\nworkers = 3\n", 0602);
+	ck_assert_int_eq(config_load(&flags, &c, &err), -EPERM);
+	ck_assert_ptr_nonnull(strstr(err.message, "everybody may write"));
+	unlink(name);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -462,6 +528,8 @@ main(void)
 		{ precedence, 0 },
 		{ password_places, 0 },
 		{ prints, 0 },
+		{ take_live, 0 },
+		{ world_writable, 0 },
 		{ dev_dir, 0 },
 		{ conninfo, COUNT(conninfos) },
 	};

@@ -37,9 +37,11 @@ static const struct {
 
 START_TEST(fills_slots)
 {
+	const struct brake brake = { .failures = BRAKE_DEGRADED - 1 };
 	struct group_view view = {
 		.size = SIZE,
 		.draining = cases[_i].draining,
+		.brake = &brake,
 		.slots = cases[_i].slots,
 	};
 	uint32_t slots[SIZE];
@@ -112,6 +114,118 @@ START_TEST(a_death_that_we_wanted_costs_nothing)
 }
 END_TEST
 
+/* ---- the brake ---- */
+
+/* A group of so many slots whose processes die at once, for two minutes. */
+START_TEST(a_group_that_cannot_start)
+{
+	static const uint32_t groups[] = { 1, 2, 4, 8, 11 };
+	uint32_t size = groups[_i];
+	struct slot_view slots[16];
+	struct backoff backoffs[16] = { { 0, 0 } };
+	struct brake brake = { 0 };
+	struct group_view g = { .size = size, .brake = &brake, .slots = slots };
+	uint64_t now_us = NOW, wake_us = NOW;
+	unsigned first = 0, last = 0;
+
+	while (now_us < NOW + UINT64_C(120000000)) {
+		uint32_t fill[16], count;
+
+		for (uint32_t i = 0; i < size; i++)
+			slots[i] = (struct slot_view){
+				true, backoffs[i].not_before_us
+			};
+		count = group_policy(&g, now_us, fill, &wake_us);
+		for (uint32_t i = 0; i < count; i++) {
+			if (now_us < NOW + UINT64_C(60000000))
+				first++;
+			else
+				last++;
+			backoff_death(&backoffs[fill[i]], 1000, false, false,
+			              now_us);
+			brake_failed(&brake, now_us);
+		}
+		if (count == 0) {
+			ck_assert_uint_ne(wake_us, UINT64_MAX);
+			ck_assert_uint_gt(wake_us, now_us);
+			now_us = wake_us;
+		}
+	}
+	ck_assert(brake_degraded(&brake));
+	ck_assert_msg(first <= 12 && last <= 2, "%u slots: %u, then %u", size,
+	              first, last);
+}
+END_TEST
+
+START_TEST(one_at_a_time_until_one_works)
+{
+	struct slot_view slots[SIZE] = { { true, NOW }, { true, 0 },
+		                         { true, NOW + 99 }, { false, 0 } };
+	struct brake brake = { 0 };
+	struct group_view g = { .size = SIZE, .brake = &brake, .slots = slots };
+	uint32_t fill[SIZE];
+	uint64_t wake_us;
+
+	for (unsigned i = 0; i < BRAKE_DEGRADED; i++)
+		brake_failed(&brake, NOW);
+	ck_assert(brake_degraded(&brake));
+	ck_assert_uint_eq(group_policy(&g, NOW, fill, &wake_us), 0);
+	ck_assert_uint_eq(wake_us, NOW + 4 * BACKOFF_FIRST_US);
+	ck_assert_uint_eq(group_policy(&g, wake_us, fill, &wake_us), 1);
+	ck_assert_uint_eq(fill[0], 1); /* the one that waited longest */
+	slots[1].free = false;
+	g.unproved = 1;
+	ck_assert_uint_eq(group_policy(&g, NOW + BACKOFF_MAX_US, fill,
+	                               &wake_us),
+	                  0);
+	ck_assert_uint_eq(wake_us, UINT64_MAX);
+	/* One that was there before the trouble proves nothing. */
+	brake_proved(&brake, NOW - 1);
+	ck_assert(brake_degraded(&brake));
+	brake_proved(&brake, NOW + 5);
+	ck_assert(!brake_degraded(&brake));
+	ck_assert_uint_eq(group_policy(&g, NOW + 100, fill, &wake_us), 2);
+}
+END_TEST
+
+START_TEST(fork_fails)
+{
+	struct slot_view slots[SIZE] = { { true, 0 }, { true, 0 }, { true, 0 },
+		                         { true, 0 } };
+	struct brake brake = { 0 };
+	struct group_view g = { .size = SIZE, .brake = &brake, .slots = slots };
+	uint64_t now_us = NOW, wake_us, longest_us = 0;
+	unsigned tries = 0, told = 0, count_told = 0, in_a_minute = 0;
+	uint32_t fill[SIZE], count;
+
+	while (now_us < NOW + UINT64_C(600000000)) {
+		if (group_policy(&g, now_us, fill, &wake_us) > 0) {
+			tries++;
+			in_a_minute += now_us < NOW + FORK_PATIENCE_US;
+			if (brake_fork_failed(&brake, now_us, &count)) {
+				told++;
+				count_told += count;
+			}
+			ck_assert(brake_degraded(&brake));
+			continue;
+		}
+		if (wake_us - now_us > longest_us)
+			longest_us = wake_us - now_us;
+		now_us = wake_us;
+	}
+	/* A second apart for a minute, then up to half a minute. */
+	ck_assert_uint_eq(in_a_minute, 60);
+	ck_assert_uint_eq(longest_us, BACKOFF_MAX_US);
+	ck_assert_uint_lt(tries, 60 + 5 + 18 + 2);
+	ck_assert_uint_le(told, 60);
+	ck_assert_uint_ge(count_told, tries - 10);
+	/* Cured: everybody at once. */
+	brake_fork_worked(&brake);
+	ck_assert(!brake_degraded(&brake));
+	ck_assert_uint_eq(group_policy(&g, now_us, fill, &wake_us), SIZE);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -120,6 +234,9 @@ main(void)
 		{ backs_off, 0 },
 		{ a_crash_loop_is_no_fork_storm, 0 },
 		{ a_death_that_we_wanted_costs_nothing, 0 },
+		{ a_group_that_cannot_start, 5 },
+		{ one_at_a_time_until_one_works, 0 },
+		{ fork_fails, 0 },
 	};
 
 	return unit_run("group_policy", tests, COUNT(tests));

@@ -176,12 +176,140 @@ START_TEST(nobody_reads)
 }
 END_TEST
 
+/* Everything that waits behind stderr. */
+static size_t
+read_all(char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = read(reader, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	return len;
+}
+
+static size_t
+count_of(const char *text, const char *what)
+{
+	size_t count = 0;
+
+	for (; (text = strstr(text, what)) != NULL; text++)
+		count++;
+	return count;
+}
+
+START_TEST(keeps_what_nobody_reads)
+{
+	static char text[1 << 20];
+	char words[1500];
+	uint64_t before = log_dropped(), kept = 0;
+
+	unsetenv("JOURNAL_STREAM");
+	stderr_to(_i == 1);
+	log_init("x", LOG_LEVEL_INFO);
+	log_keep(100000);
+	memset(words, 'w', sizeof(words));
+	words[sizeof(words) - 1] = '\0';
+	for (int i = 0; i < 1000; i++) {
+		log_info("%s", words);
+		kept += log_dropped() == before;
+	}
+	/* The pipe or socket was full, then what is kept; no more. */
+	ck_assert(log_flush());
+	ck_assert_uint_gt(log_dropped(), before);
+	ck_assert_uint_gt(kept, 100000 / 1600);
+	text[0] = '\0';
+	for (size_t len = 0; log_flush() || len == 0;)
+		len += read_all(text + len, sizeof(text) - len);
+	read_all(text + strlen(text), sizeof(text) - strlen(text));
+	ck_assert_uint_eq(count_of(text, "\n"), kept);
+	ck_assert_uint_eq(count_of(text, "wwww\"") , kept);
+	ck_assert_uint_eq(count_of(text, "ts="), kept);
+	/* And how many were not is told with the next. */
+	log_info("next");
+	read_all(text, sizeof(text));
+	ck_assert_uint_eq(count_of(text, "log lines dropped"), 1);
+	ck_assert_uint_eq(count_of(text, "\n"), 2);
+	ck_assert(!log_flush());
+	log_keep(0);
+}
+END_TEST
+
+#define OWN "ts=2026-01-02T03:04:05.678Z level=warning comp=worker/3 msg=\"a\" k=1"
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *line; /* from where its beginning does not change */
+} foreigners[] = {
+	{ "words", "hello", "level=info comp=worker/3 msg=\"hello\" slot=3\n" },
+	{ "keys are words", "a=1 b",
+	  "level=info comp=worker/3 msg=\"a=1 b\" slot=3\n" },
+	{ "quotes and controls", "a\"b\\\x1b[1m\r",
+	  "level=info comp=worker/3 msg=\"a\\\"b\\\\\\x1b[1m\\x0d\" slot=3\n" },
+	{ "UTF-8", "caf\xc3\xa9",
+	  "level=info comp=worker/3 msg=\"caf\xc3\xa9\" slot=3\n" },
+	{ "no UTF-8", "\xff\xfe",
+	  "level=info comp=worker/3 msg=\"\\xff\\xfe\" slot=3\n" },
+	{ "its own line", OWN, "level=warning comp=worker/3 msg=\"a\" k=1 slot=3\n" },
+	{ "another's line",
+	  "ts=2026-01-02T03:04:05.678Z level=info comp=supervisor msg=\"a\"",
+	  "msg=\\\"a\\\"\" slot=3\n" },
+	{ "a line of worker 33",
+	  "ts=2026-01-02T03:04:05.678Z level=info comp=worker/33 msg=\"a\"",
+	  "msg=\\\"a\\\"\" slot=3\n" },
+};
+
+START_TEST(foreign)
+{
+	char text[1000];
+	size_t len, tail = strlen(foreigners[_i].line);
+
+	unsetenv("JOURNAL_STREAM");
+	stderr_to(false);
+	/* A level of ours does not concern it. */
+	log_init("x", LOG_LEVEL_ERROR);
+	len = log_foreign("worker/3", foreigners[_i].text,
+			  strlen(foreigners[_i].text), " slot=3");
+	ck_assert_uint_eq(read_all(text, sizeof(text)), len);
+	ck_assert_uint_ge(len, tail);
+	ck_assert_int_eq(strncmp(text, "ts=2", 4), 0);
+	ck_assert_uint_eq(count_of(text, "\n"), 1);
+	if (strncmp(foreigners[_i].line, "msg=", 4) == 0)
+		/* The whole of it is words: one true comp, in front. */
+		ck_assert_ptr_nonnull(strstr(text, "level=info comp=worker/3 "
+						   "msg=\"ts="));
+	ck_assert_str_eq(text + len - tail, foreigners[_i].line);
+}
+END_TEST
+
+START_TEST(foreign_is_cut)
+{
+	static char text[20000], long_line[12000];
+	size_t len;
+
+	unsetenv("JOURNAL_STREAM");
+	stderr_to(false);
+	log_init("x", LOG_LEVEL_INFO);
+	memset(long_line, '"', sizeof(long_line));
+	len = log_foreign("w", long_line, sizeof(long_line), " slot=1");
+	ck_assert_uint_eq(read_all(text, sizeof(text)), len);
+	ck_assert_uint_le(len, LOG_FOREIGN_BYTES + 16);
+	ck_assert_uint_ge(len, LOG_FOREIGN_BYTES);
+	ck_assert_str_eq(text + len - 9, "\" slot=1\n");
+}
+END_TEST
+
 int
 main(void)
 {
 	const struct unit_test tests[] = {
 		{ line, 0 }, { priorities, 0 },   { levels, 0 },
 		{ cut, 0 },  { nobody_reads, 2 }, { events, COUNT(cases) },
+		{ keeps_what_nobody_reads, 2 },
+		{ foreign, COUNT(foreigners) },
+		{ foreign_is_cut, 0 },
 	};
 
 	return unit_run("log", tests, COUNT(tests));
