@@ -21,7 +21,7 @@
 #include "common/uuid.h"
 #include "supervisor/supervisor.h"
 
-#define FINISH_US (100 * CLOCK_MS_US)
+#define FINISH_US (30 * CLOCK_MS_US)
 /* More than that come with the next SIGCHLD. */
 #define PIDS_MAX 1024U
 

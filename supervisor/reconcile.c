@@ -428,8 +428,8 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 		return;
 	if (c->phase == CHILD_STARTING && hello_us != 0) {
 		if (now_us >= hello_by_us)
-			child_kill(c, false, "no HELLO within %u ms",
-			           (unsigned)(hello_us / CLOCK_MS_US));
+			child_kill(c, false, "no HELLO within %g s",
+			           (double)hello_us / CLOCK_SECOND_US);
 		else
 			wake_at(wake_us, hello_by_us);
 	}

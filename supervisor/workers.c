@@ -237,6 +237,26 @@ workers_dismiss(struct supervisor *s, uint64_t now_us)
 	}
 }
 
+/* Is it in state T? */
+static bool
+process_stopped(pid_t pid)
+{
+	char path[64], text[512];
+	const char *at;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	at = strrchr(text, ')'); /* the name may hold anything */
+	return at != NULL && strncmp(at, ") T", 3) == 0;
+}
+
 static void
 workers_deadlines(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 {
@@ -259,10 +279,14 @@ workers_deadlines(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 		    w->phase == CHILD_KILLED)
 			continue;
 		stopped_us = w->stopped_us + s->config.worker_stopped_us;
-		if (now_us >= stopped_us)
+		if (now_us < stopped_us)
+			wake_at(wake_us, stopped_us);
+		else if (process_stopped(w->pid))
 			child_kill(w, false, "was stopped by a signal");
 		else
-			wake_at(wake_us, stopped_us);
+			/* We were stopped too, and have not read yet that it
+			 * goes on. */
+			w->stopped_us = 0;
 	}
 }
 

@@ -7,8 +7,8 @@ import signal
 import time
 import unittest
 
-from supervised import (COMPLETION, DISPATCH, GONE, HELLO, INSTANCE, STATUS,
-                        UNDELIVERABLE, WORKING, Case, alive, wait_for)
+from supervised import (COMPLETION, GONE, HELLO, STATUS, UNDELIVERABLE,
+                        WORKING, Case, alive, wait_for)
 
 
 PYTHON = """#!/usr/bin/python3 -B
@@ -118,13 +118,14 @@ class LifeCase(Case):
 
 class Recycling(LifeCase):
 
-    def replaced(self, peer, slot, spare):
+    def replaced(self, peer, slot, spare, passed_on=None):
         """Follows one replacement: the replacement's HELLO."""
         fresh = peer.expect(HELLO, spare)
         retired = peer.expect(UNDELIVERABLE, slot)
         self.assertEqual(retired[3:], [0, []])
         gone = peer.expect(GONE, slot)
         self.assertEqual(gone[4], {"reason": "exit status 0"})
+        self.assertIn(passed_on, (None, gone[3]))
         return fresh
 
     def test_after_so_many_actions(self):
@@ -132,13 +133,12 @@ class Recycling(LifeCase):
         peer, hello = self.pool()
         self.assertEqual(self.work(peer, hello[0], list(range(29))),
                          list(range(29)))
-        self.assertEqual(self.work(peer, hello[0], list(range(11))),
-                         list(range(11)))
-        fresh = self.replaced(peer, 0, 2)
+        self.dispatch(peer, hello[0], *[(n, "echo", n) for n in range(11)])
+        fresh = self.replaced(peer, 0, 2, 40)
         self.assertEqual(fresh[1:3], [2, 1])
         # What was its slot is the next one's.
-        self.work(peer, fresh, list(range(40)))
-        again = self.replaced(peer, 2, 0)
+        self.dispatch(peer, fresh, *[(n, "echo", n) for n in range(40)])
+        again = self.replaced(peer, 2, 0, 40)
         self.assertEqual(again[1:3], [0, 2])
         self.assertEqual(sorted(self.workers_of()), [0, 1])
         self.assertEqual(self.status()["phase"], "running")
@@ -183,8 +183,8 @@ class Recycling(LifeCase):
                 if len([s for s in sent.values() if s == slot]) < 3:
                     token += 1
                     sent[token] = slot
-                    peer.send([DISPATCH, slot, spawn, 1,
-                               [[token, INSTANCE, 7, 1, "echo", 0, token]]])
+                    self.dispatch(peer, [HELLO, slot, spawn],
+                                  (token, "echo", token))
             kind, slot, spawn, count, payload = peer.receive()
             if kind == HELLO:
                 self.assertNotIn(slot, ready)
@@ -339,7 +339,7 @@ class Brake(LifeCase):
                  "program could not be executed", 8),
                 ("kill -SEGV $$", "killed by signal 11", 8),
                 ("exit 0", "exit status 0", 8),
-                ("sleep 60", "no HELLO within 200 ms", 10)):
+                ("sleep 60", "no HELLO within 0.2 s", 10)):
             with self.subTest(script):
                 self.script(script + "\n")
                 self.env["RAPPEL_WORKER_HELLO"] = "200ms"
