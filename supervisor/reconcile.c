@@ -101,7 +101,7 @@ flusher_orphans(struct supervisor *s)
 static void
 workers_fenced(struct supervisor *s)
 {
-	for (uint32_t i = 0; i < s->config.workers; i++)
+	for (uint32_t i = 0; i < s->slots; i++)
 		if (s->workers[i].announced)
 			child_kill(&s->workers[i], true,
 			           "its pool was taken over");
