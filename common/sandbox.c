@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -29,6 +30,7 @@
 
 #if defined(HAVE_SECCOMP) && !defined(SANITIZED)
 #include <seccomp.h>
+
 
 /* What neither a worker nor the flusher has any business with. Names, as not
  * every architecture and library knows each. */
@@ -60,7 +62,7 @@ static const char *const deadly[] = {
 	"setresgid", "setfsuid",   "setfsgid",    "setgroups", "capset",
 	"setuid32",  "setgid32",   "setreuid32",  "setregid32",
 	"setresuid32", "setresgid32", "setgroups32", "personality",
-	"listen",    "accept",     "accept4",     "pidfd_open", "modify_ldt",
+	"listen",    "accept",     "accept4",     "modify_ldt",
 };
 
 /* Changes in the file system: libraries try some, and cope. */
@@ -74,8 +76,7 @@ static const char *const writing[] = {
 
 /* Signals to anybody; abort() sends its own by tgkill, see below. */
 static const char *const signals[] = { "kill", "tkill", "rt_sigqueueinfo",
-	                               "rt_tgsigqueueinfo",
-	                               "pidfd_send_signal" };
+	                               "rt_tgsigqueueinfo" };
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
@@ -168,6 +169,11 @@ sandbox_database(enum sandbox_mode mode)
 		rc = add_all(filter, eacces, writing, COUNT(writing));
 	if (rc == 0)
 		rc = add_all(filter, eperm, signals, COUNT(signals));
+	/* When the supervisor is gone it ends what workers left behind. */
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, eperm,
+		                      SCMP_SYS(pidfd_send_signal), 1,
+		                      SCMP_A1(SCMP_CMP_NE, SIGKILL, 0));
 	if (rc == 0)
 		rc = seccomp_rule_add(
 		    filter, eperm, SCMP_SYS(tgkill), 1,

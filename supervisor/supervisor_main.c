@@ -332,7 +332,7 @@ open_confinement(struct supervisor *s, struct error *err)
 		if (account_open(&s->worker_account, "nobody") < 0)
 			log_debug("there is no user nobody");
 	}
-	if (root && s->worker_account.name == NULL)
+	if (root && s->worker_account.name == NULL && name == NULL)
 		log_warning("workers run as root: whoever writes a workflow "
 		            "can do everything on this host; set worker_user");
 	rc = sandbox_compile(s->config.sandbox, &s->worker_filter);
@@ -490,6 +490,7 @@ main(int argc, char **argv)
 	int code;
 
 	open_standard_descriptors();
+	signal(SIGPIPE, SIG_IGN); /* the log may be gone already */
 	/* The environment may hold a password, and workers may be of the same
 	 * user. */
 	sandbox_no_dumps();

@@ -178,7 +178,7 @@ class Parts(unittest.TestCase):
         self.assertEqual(
             set(environment_of(worker)) -
             {"PATH", "HOME", "LANG", "TZ", "JOURNAL_STREAM"},
-            {"RAPPEL_FD", "RAPPEL_SLOT", "RAPPEL_SPAWN", "RAPPEL_LOG_LEVEL",
+            {"RAPPEL_FD", "RAPPEL_LIFE", "RAPPEL_SLOT", "RAPPEL_SPAWN", "RAPPEL_LOG_LEVEL",
              "RAPPEL_VALUE_BYTES_MAX"} |
             ({"RAPPEL_SCOREBOARD_FD"} & set(environment_of(worker))))
         self.assertEqual(
@@ -190,8 +190,14 @@ class Parts(unittest.TestCase):
             self.assertEqual(found["CapAmb"].strip("0"), "", kind)
             if not sanitized():
                 self.assertEqual(found["Seccomp"], "2", kind)
-        fds = sorted(int(n) for n in os.listdir(f"/proc/{worker}/fd"))
-        self.assertIn(fds, ([0, 1, 2, 3], [0, 1, 2, 3, 4]))
+        links = {int(n): os.readlink(f"/proc/{worker}/fd/{n}")
+                 for n in os.listdir(f"/proc/{worker}/fd")}
+        # 4 is the scoreboard until it is mapped; the log is held open twice
+        # where that can be.
+        self.assertEqual({n for n, link in links.items()
+                          if n not in (0, 1, 2, 3, 4) and link != links[2]},
+                         set(), links)
+        self.assertLessEqual(len(links), 6)
 
     def check_secret(self, pool):
         """T11: the password is where it is needed and nowhere else."""
@@ -307,7 +313,8 @@ class Parts(unittest.TestCase):
         self.assertEqual(pool.stop()[0], 0)
         pool, conf = self.make(RAPPEL_WORKER_USER="0")
         self.assertEqual(self.probe(pool, conf)["uid"], [0] * 3)
-        self.assertEqual(pool.log_text().count("workers run as root"), 1)
+        # Whoever says so need not be told.
+        self.assertNotIn("workers run as root", pool.log_text())
 
     def test_worker_user_that_cannot_be(self):
         def refused(code, said, *prefix, **env):
@@ -650,8 +657,9 @@ class Binaries(unittest.TestCase):
         # Its program is not installed where the unit says.
         folder = harness.scratch(self)
         with open(unit, encoding="utf-8") as text:
-            lines = text.read().replace("/usr/bin/rappeld",
-                                        harness.program("rappeld"))
+            lines = text.read().replace(
+                "/usr/bin/rappeld", harness.program("rappeld")).replace(
+                "/usr/bin/rappelctl", harness.program("rappelctl"))
         path = os.path.join(folder, "rappel.service")
         with open(path, "w", encoding="utf-8") as text:
             text.write(lines)
