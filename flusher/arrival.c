@@ -70,7 +70,8 @@ arrival_release(struct claim *c, struct arrival *a, const char *reason)
 	            "reason=\"%s\"",
 	            (unsigned long long)(wait_us / CLOCK_SECOND_US), text,
 	            reason);
-	errand_add(&c->errands, &a->id, 1, "waiting", wait_us, reason);
+	errand_add(&c->errands, &a->id, 1, "waiting",
+	           flusher_now_us(c->flusher) + (int64_t)wait_us, reason);
 	arrival_free(c, a);
 }
 

@@ -410,7 +410,10 @@ errand_send(struct claim *c, struct errand *e)
 	if (e->status != NULL) {
 		params_uuid(p, &e->ids[0]);
 		params_text(p, slice_of(e->status));
-		params_int8(p, (int64_t)e->due_in_us);
+		if (e->due_us == 0)
+			params_null(p);
+		else
+			params_time(p, e->due_us);
 		params_text(p, slice_of(e->reason));
 		params_send(p, call, &sql_release);
 	} else {
@@ -435,10 +438,10 @@ claim_block(struct flusher *f, struct lease *lease, const char *reason)
 }
 
 void
-claim_park(struct flusher *f, struct lease *lease, uint64_t due_in_us,
+claim_park(struct flusher *f, struct lease *lease, int64_t due_us,
            const char *reason)
 {
-	errand_add(&f->claim->errands, &lease->id, 1, "waiting", due_in_us,
+	errand_add(&f->claim->errands, &lease->id, 1, "waiting", due_us,
 	           reason);
 	lease_remove(f, lease);
 }

@@ -48,9 +48,9 @@ const char *claim_trouble(const struct claim *c);
 /* Sets the instance aside as blocked, with a reason, and forgets it. The
  * lease must be in no batch. */
 void claim_block(struct flusher *f, struct lease *lease, const char *reason);
-/* Gives the instance back as waiting, to be claimed after that time, and
- * forgets it. The lease must be in no batch. */
-void claim_park(struct flusher *f, struct lease *lease, uint64_t due_in_us,
+/* Gives the instance back as waiting, to be claimed after that time (on
+ * PostgreSQL's clock, since 1970), and forgets it. The lease must be in no batch. */
+void claim_park(struct flusher *f, struct lease *lease, int64_t due_us,
                 const char *reason);
 /* Shows in SQL why these wait. Best effort; reason is copied. */
 void claim_set_reason(struct flusher *f, struct lease *const *leases,

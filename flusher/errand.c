@@ -11,7 +11,7 @@
 
 void
 errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
-           const char *status, uint64_t due_in_us, const char *reason)
+           const char *status, int64_t due_us, const char *reason)
 {
 	struct errand *e = mem_zalloc(sizeof(*e));
 
@@ -19,7 +19,7 @@ errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
 	memcpy(e->ids, ids, count * sizeof(*ids));
 	e->count = count;
 	e->status = status;
-	e->due_in_us = due_in_us;
+	e->due_us = due_us;
 	/* Made with snprintf(): it may have been cut within a character. */
 	e->reason = mem_strndup(reason, utf8_cut(reason, strlen(reason)));
 	TAILQ_INSERT_TAIL(list, e, entry);

@@ -17,7 +17,7 @@ struct errand {
 	uint32_t count;
 	char *reason;
 	const char *status; /* the new one of ids[0]; NULL: only the reason */
-	uint64_t due_in_us; /* with status "waiting" */
+	int64_t due_us; /* with "waiting": on PostgreSQL's clock; 0: none */
 	uint64_t not_before_us; /* after a refusal; 0: at once */
 };
 
@@ -25,7 +25,7 @@ TAILQ_HEAD(errands, errand);
 
 /* Copies ids and reason; borrows status. */
 void errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
-                const char *status, uint64_t due_in_us, const char *reason);
+                const char *status, int64_t due_us, const char *reason);
 void errand_free(struct errands *list, struct errand *e);
 /* The first that may be tried now, or NULL. */
 struct errand *errand_due(const struct errands *list, uint64_t now_us);

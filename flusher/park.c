@@ -36,6 +36,6 @@ park_maybe(struct flusher *f, struct lease *lease)
 	timestamp_text(due_us, until);
 	snprintf(reason, sizeof(reason), "waits until %s", until);
 	f->counters.parked++;
-	claim_park(f, lease, (uint64_t)(due_us - EARLY_US - now_us), reason);
+	claim_park(f, lease, due_us - EARLY_US, reason);
 	return true;
 }

@@ -215,9 +215,8 @@ STATEMENT(release,
           "rappel.workflow_instances i WHERE i.id = $2 AND i.owner = $1 "
           "FOR NO KEY UPDATE NOWAIT) "
           "UPDATE rappel.workflow_instances i SET status = $3, owner = NULL, "
-          "due_at = now() + $4 * interval '1 microsecond', reason = $5 "
-          "FROM l WHERE i.id = l.id",
-          5, PG_UUID, PG_UUID, PG_TEXT, PG_INT8, PG_TEXT);
+          "due_at = $4, reason = $5 FROM l WHERE i.id = l.id",
+          5, PG_UUID, PG_UUID, PG_TEXT, PG_TIMESTAMPTZ, PG_TEXT);
 
 STATEMENT(reason_set,
           "WITH l AS MATERIALIZED (SELECT i.id FROM "
