@@ -29,6 +29,7 @@
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
 #define ERRAND_RETRY_US CLOCK_SECOND_US
 #define SHUN_US (60 * CLOCK_SECOND_US) /* what cannot be claimed */
+#define ASK_US (10 * CLOCK_MS_US) /* whether the old backend is gone */
 
 static const uint64_t ladder_us[] = { 0, 5 * CLOCK_MS_US, 20 * CLOCK_MS_US,
 	                              100 * CLOCK_MS_US };
@@ -378,6 +379,16 @@ commands_send(struct claim *c)
 /* ---- errands ---- */
 
 static void
+wait_until(struct claim *c, uint64_t at_us, uint64_t now_us)
+{
+	uint64_t us = at_us > now_us ? at_us - now_us : 0;
+	struct timeval tv = { .tv_sec = (time_t)(us / CLOCK_SECOND_US),
+		              .tv_usec = (suseconds_t)(us % CLOCK_SECOND_US) };
+
+	event_add(c->event, &tv);
+}
+
+static void
 errand_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
@@ -385,6 +396,8 @@ errand_reply(void *arg, const struct db_reply *reply)
 
 	c->busy = false;
 	c->errand = NULL;
+	if (reply->outcome == DB_LOST && e->status != NULL)
+		c->lost_pid = c->errand_pid;
 	if (reply->outcome == DB_ERROR &&
 	    strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0)
 		flusher_exit(c->flusher, EXIT_FENCED, reply->message);
@@ -396,6 +409,41 @@ errand_reply(void *arg, const struct db_reply *reply)
 	claim_step(c);
 }
 
+/*
+ * What was sent on a session that is lost may still be read and done, even
+ * after we have done it again and claimed the instance anew: it would be given
+ * back under our feet. So its backend is ended, and waited for.
+ */
+static void
+lost_backend_reply(void *arg, const struct db_reply *reply)
+{
+	struct claim *c = arg;
+
+	c->busy = false;
+	if (reply->outcome != DB_DONE ||
+	    db_int64(reply->results[1], 0, 0) > 0) {
+		wait_until(c, clock_mono_us() + ASK_US, clock_mono_us());
+		return;
+	}
+	c->lost_pid = 0;
+	claim_step(c);
+}
+
+static void
+lost_backend_end(struct claim *c)
+{
+	struct params *p = &c->params;
+	struct db_call *call = session_call(c->session, lost_backend_reply, c);
+
+	params_clear(p);
+	params_uuid(p, &c->flusher->incarnation);
+	params_int4(p, c->lost_pid);
+	params_send(p, call, &sql_backends_end);
+	params_send(p, call, &sql_backends_count);
+	c->busy = true;
+	db_call_send(call);
+}
+
 static void
 errand_send(struct claim *c, struct errand *e)
 {
@@ -403,6 +451,7 @@ errand_send(struct claim *c, struct errand *e)
 	struct db_call *call = session_call(c->session, errand_reply, c);
 
 	c->errand = e;
+	c->errand_pid = session_backend_pid(c->session);
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &c->flusher->incarnation);
@@ -470,16 +519,6 @@ room(const struct claim *c)
 	return held >= max ? 0 : max - held;
 }
 
-static void
-wait_until(struct claim *c, uint64_t at_us, uint64_t now_us)
-{
-	uint64_t us = at_us > now_us ? at_us - now_us : 0;
-	struct timeval tv = { .tv_sec = (time_t)(us / CLOCK_SECOND_US),
-		              .tv_usec = (suseconds_t)(us % CLOCK_SECOND_US) };
-
-	event_add(c->event, &tv);
-}
-
 /* One call at a time; the most pressing first. */
 void
 claim_step(struct claim *c)
@@ -494,6 +533,10 @@ claim_step(struct claim *c)
 	if (c->busy || !session_ready(c->session) || c->stopped ||
 	    !adopt_open(c->flusher->adopt))
 		return;
+	if (c->lost_pid != 0) {
+		lost_backend_end(c);
+		return;
+	}
 	errand = errand_due(&c->errands, now);
 	if (errand != NULL) {
 		errand_send(c, errand);

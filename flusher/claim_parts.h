@@ -71,6 +71,8 @@ struct claim {
 	uint32_t read_max; /* in one round trip */
 	struct rebuilds rebuilds;
 	struct errands errands;
+	int errand_pid; /* the backend that the errand went to */
+	int lost_pid; /* a backend that may still give something back */
 	struct errand *errand; /* in flight */
 	struct buf value;      /* scratch */
 };

@@ -334,7 +334,7 @@ const struct db_statement *const sql_claimer_statements[] = {
 	&sql_claim_commanded, &sql_blocked_cancel, &sql_owned, &sql_log_read,
 	&sql_commands_of, &sql_still_owned, &sql_version_read,
 	&sql_release, &sql_reason_set, &sql_commands_read,
-	&sql_commands_sweep, NULL
+	&sql_commands_sweep, &sql_backends_end, &sql_backends_count, NULL
 };
 const struct db_statement *const sql_keeper_statements[] = {
 	&sql_fence, &sql_backend_add, &sql_pool_add,
