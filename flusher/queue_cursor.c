@@ -10,6 +10,9 @@
 #define FRONT_US CLOCK_SECOND_US
 #define FRONT_SHARE 20U /* dear looks take at most 1/20 of the time */
 #define FRONT_CHEAP_US (2 * CLOCK_MS_US)
+/* Nobody before the cursor waits longer: a look may seem dear because the
+ * database, or we, stood still. */
+#define FRONT_MAX_US (30 * CLOCK_SECOND_US)
 
 static const struct queue_place front = { .priority = INT32_MIN };
 
@@ -27,6 +30,8 @@ front_due(const struct queue_cursor *q, uint64_t now_us)
 {
 	uint64_t pause = q->front_cost_us * FRONT_SHARE;
 
+	if (pause > FRONT_MAX_US)
+		pause = FRONT_MAX_US;
 	return now_us - q->front_us > (pause > FRONT_US ? pause : FRONT_US);
 }
 
