@@ -22,6 +22,18 @@ ack_settled(struct ack *a, uint64_t frame)
 		a->settled = frame;
 }
 
+uint64_t
+ack_joined(const struct flusher *f)
+{
+	uint64_t upto = f->ack.received;
+
+	if (adopt_pending(f->adopt) != 0 && adopt_pending(f->adopt) <= upto)
+		upto = adopt_pending(f->adopt) - 1;
+	if (rebuild_pending(f) != 0 && rebuild_pending(f) <= upto)
+		upto = rebuild_pending(f) - 1;
+	return upto;
+}
+
 void
 ack_run(struct flusher *f)
 {
@@ -33,13 +45,10 @@ ack_run(struct flusher *f)
 		return;
 	/* Nothing is on its way: the rest was judged as it came. */
 	if (commit_quiet(f->commit))
-		a->settled = a->received;
+		ack_settled(a, ack_joined(f));
 	upto = a->settled;
-	/* What waits for its instance to be read. */
-	if (adopt_pending(f->adopt) != 0 && adopt_pending(f->adopt) <= upto)
-		upto = adopt_pending(f->adopt) - 1;
-	if (rebuild_pending(f) != 0 && rebuild_pending(f) <= upto)
-		upto = rebuild_pending(f) - 1;
+	if (ack_joined(f) < upto)
+		upto = ack_joined(f);
 	while (a->sent < upto) {
 		more = upto - a->sent;
 		if (more > UINT32_MAX)

@@ -23,6 +23,9 @@ struct ack {
 
 /* A COMPLETION frame came; its number is ack->received from now on. */
 void ack_received(struct ack *a);
+/* The first so many frames wait for nothing but a batch, which carries this
+ * number when it is sealed; the next one waits for its instance. */
+uint64_t ack_joined(const struct flusher *f);
 /* A batch was settled that carried this number. */
 void ack_settled(struct ack *a, uint64_t frame);
 /* Acknowledges what is finished. At the end of a turn. */

@@ -519,7 +519,7 @@ commit_run(struct flusher *f)
 	event_del(c->held_event);
 	swap(&c->flying, &c->filling);
 	batch_seal(c->flying);
-	c->frame = f->ack.received;
+	c->frame = ack_joined(f);
 	c->offenders = 0;
 	c->piece = PIECE_FIRST;
 	commit_send(c);
