@@ -227,11 +227,10 @@ slot_inherit(struct flusher *f, struct slot *slot)
 	}
 }
 
-/* Only what can be called back is sent ahead. before: how much an earlier
- * flusher had this worker run. */
+/* Only what can be called back is sent ahead. What runs may be of a flusher
+ * before the last one: the board says it, not the HELLO's count. */
 static void
-slot_board(struct flusher *f, struct slot *slot, struct slice hello,
-           uint32_t before)
+slot_board(struct flusher *f, struct slot *slot, struct slice hello)
 {
 	struct scoreboard *board =
 	    boards_take(f->boards, slot->no, slot->spawn);
@@ -241,8 +240,7 @@ slot_board(struct flusher *f, struct slot *slot, struct slice hello,
 	    value_get(hello, SLICE_LITERAL("scoreboard"), &claims) &&
 	    value_type(claims) == VALUE_BOOL && value_item(claims).b) {
 		places_open(&slot->places, board, slot->window);
-		if (before > 0)
-			slot_inherit(f, slot);
+		slot_inherit(f, slot);
 	} else {
 		scoreboard_unmap(&board);
 		slot->window = 1;
@@ -270,7 +268,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 	    value_type(window) == VALUE_INT && value_item(window).i > 0 &&
 	    value_item(window).i <= 1024)
 		slot->window = (uint32_t)value_item(window).i;
-	slot_board(f, slot, frame->payload, frame->count);
+	slot_board(f, slot, frame->payload);
 	if (frame->slot >= d->slots_used)
 		d->slots_used = frame->slot + 1U;
 	if (value_get(frame->payload, SLICE_LITERAL("actions"), &actions) &&
@@ -567,6 +565,10 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
 
 	if (!instance_action(lease->engine, activation, &view))
 		return;
+	/* First: what an earlier flusher dispatched was due, whatever the clock
+	 * says since then. */
+	if (adopt_ready(f, lease, activation, view.attempt))
+		return;
 	if (view.not_before_us > 0) {
 		now = flusher_now_us(f);
 		if (view.not_before_us > now) {
@@ -575,8 +577,6 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
 			return;
 		}
 	}
-	if (adopt_ready(f, lease, activation, view.attempt))
-		return;
 	ready = (struct ready){ lease, activation, view.attempt, 0 };
 	route_push(&f->dispatch->routes,
 	           route_find(&f->dispatch->routes, view.action), &ready);
