@@ -3,6 +3,7 @@
  */
 #include "flusher/ack.h"
 
+#include "common/fault.h"
 #include "common/link.h"
 #include "flusher/adopt.h"
 #include "flusher/commit.h"
@@ -53,6 +54,7 @@ ack_run(struct flusher *f)
 		more = upto - a->sent;
 		if (more > UINT32_MAX)
 			more = UINT32_MAX;
+		FAULT_POINT("flush.before_ack");
 		frame_add(link_out(f->link), FRAME_ACK, 0, 0, (uint32_t)more,
 		          nothing);
 		a->sent += more;

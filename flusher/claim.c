@@ -8,6 +8,7 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/adopt.h"
@@ -159,6 +160,7 @@ claim_reply(void *arg, const struct db_reply *reply)
 	if (reply->outcome == DB_DONE) {
 		const PGresult *r = reply->results[2];
 
+		FAULT_POINT("claim.committed");
 		c->trouble[0] = '\0';
 		if (c->narrow < CLAIM_MAX)
 			c->narrow *= 2;

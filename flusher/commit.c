@@ -8,6 +8,7 @@
 
 #include "common/assert.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -194,6 +195,7 @@ commit_done(struct commit *c, const PGresult *ended)
 	struct flusher *f = c->flusher;
 	struct batch *done = c->flying;
 
+	FAULT_POINT("flush.after_commit");
 	f->counters.commits++;
 	f->counters.commit_us += clock_mono_us() - c->sent_us;
 	histogram_add(&f->counters.commit_us_of, clock_mono_us() - c->sent_us);
@@ -208,6 +210,7 @@ commit_done(struct commit *c, const PGresult *ended)
 	if (c->phase == COMMIT_IDLE)
 		commit_run(f);
 
+	FAULT_POINT("flush.before_dependents");
 	for (uint32_t i = 0; i < batch_rows(done); i++) {
 		struct batch_row *row = batch_row(done, i);
 
@@ -216,6 +219,7 @@ commit_done(struct commit *c, const PGresult *ended)
 		rebuild_committed(f, row->lease);
 		park_maybe(f, row->lease);
 	}
+	FAULT_POINT("flush.after_dependents");
 	if (batch_ends(done) > 0)
 		release_ended(c, done, ended);
 	batch_clear(done);
@@ -476,6 +480,7 @@ commit_send(struct commit *c)
 		after(c->retry_event, 0);
 		return;
 	}
+	FAULT_POINT("flush.before_send");
 	call = session_call(c->session, commit_reply, c);
 	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
@@ -498,6 +503,7 @@ commit_send(struct commit *c)
 	c->sent_us = clock_mono_us();
 	c->backend_pid = session_backend_pid(c->session);
 	db_call_send(call);
+	FAULT_POINT("flush.sent");
 }
 
 void

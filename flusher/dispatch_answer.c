@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/uuid.h"
 #include "common/value.h"
 #include "flusher/adopt.h"
@@ -102,6 +103,7 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	if (slot->phase == SLOT_EMPTY || slot->spawn != frame->spawn ||
 	    slot->lied)
 		return 0;
+	FAULT_POINT("flush.received");
 	slot->heard_us = now;
 	for (uint32_t i = 0; i < count; i++) {
 		r = complete_one(f, slot, &c, now);

@@ -16,6 +16,7 @@
 
 #include "common/board_socket.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -252,6 +253,7 @@ reconcile_reap(struct supervisor *s)
 		log_debug("reaped %s slot=%u pid=%d status=%#x",
 		          child_kind_name(c->kind), c->slot, (int)c->pid,
 		          (unsigned)status);
+		FAULT_POINT("reap.child");
 		c->status = status;
 		c->pid = 0;
 		c->link_until_us = clock_mono_us() + DEAD_SOCKET_US;

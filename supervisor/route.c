@@ -9,6 +9,7 @@
 
 #include "common/board_socket.h"
 #include "common/clock.h"
+#include "common/fault.h"
 #include "common/link.h"
 #include "common/log.h"
 #include "common/value.h"
@@ -202,7 +203,9 @@ route_worker_frame_cb(void *arg, const struct frame *f)
 		return route_broken(c, frame_type_name(f->type));
 	if (c->phase == CHILD_STARTING)
 		return route_broken(c, "COMPLETION before HELLO");
+	FAULT_POINT("route.completion");
 	route_completion(c, f);
+	FAULT_POINT("route.completion_kept");
 	return 0;
 }
 
@@ -286,6 +289,7 @@ route_dispatch(struct supervisor *s, const struct frame *f)
 {
 	struct child *w = route_worker(s, f->slot, f->spawn);
 
+	FAULT_POINT("route.dispatch");
 	if (w != NULL && w->phase == CHILD_READY && w->link != NULL) {
 		frame_add(link_out(w->link), FRAME_DISPATCH, f->slot, f->spawn,
 		          f->count, f->payload);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/fault.h"
 #include "common/log.h"
 
 #define SPOOL_NAME "spool"
@@ -227,6 +228,7 @@ spool_write(struct spool *s, const struct keep *k)
 		spool_unprepare(s);
 		return true;
 	}
+	FAULT_POINT("spool.before_write");
 	spool_prepare(s);
 	memcpy(head, SPOOL_MAGIC, MAGIC_BYTES);
 	put64(head + MAGIC_BYTES, k->frames);
