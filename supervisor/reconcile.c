@@ -335,6 +335,8 @@ child_spawn(struct child *c, const struct strings *argv,
 	workers_fork_failed(c->supervisor, c, 0);
 	close(pair[1]);
 	child_begin(c, pid, route_link(c, pair[0]), now);
+	/* Its deadlines are not among those this round has looked at. */
+	supervisor_changed(c->supervisor);
 }
 
 /* Without one (no memory, no descriptors) a worker runs all the same, with
