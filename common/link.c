@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "common/buf.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
 #define LINK_MAGIC 0x4c494e4bU
@@ -40,6 +41,7 @@ struct link {
 	size_t in_at;     /* what is before has been delivered */
 	size_t read_size; /* grows while reads fill it */
 	size_t read_max;
+	uint64_t partial_us; /* since when a frame is not whole, or 0 */
 	struct buf out;
 	size_t out_at; /* what is before has been written */
 
@@ -204,6 +206,7 @@ deliver(struct link *l, int *reason, struct error *err)
 			break;
 		}
 		l->in_at += (size_t)n;
+		l->partial_us = 0;
 		count++;
 		*reason = l->ops->frame_cb(l->arg, &f);
 		if (*reason < 0) {
@@ -281,6 +284,8 @@ read_cb(evutil_socket_t fd, short what, void *arg)
 		in_read(l);
 		count += deliver(l, &reason, &err);
 	}
+	if (!l->doomed && l->in_at < l->in.len && l->partial_us == 0)
+		l->partial_us = clock_mono_us();
 	if (count > 0 && !l->doomed && l->ops->turn_cb != NULL)
 		l->ops->turn_cb(l->arg);
 	if (!l->doomed && reason < 0) {
@@ -293,6 +298,13 @@ read_cb(evutil_socket_t fd, short what, void *arg)
 	l->calling = false;
 	if (l->doomed)
 		link_free(l);
+}
+
+uint64_t
+link_partial_since_us(const struct link *l)
+{
+	CHECK_OBJ(l, LINK_MAGIC);
+	return l->paused ? 0 : l->partial_us;
 }
 
 void
@@ -312,6 +324,7 @@ link_resume(struct link *l)
 	if (!l->paused || l->doomed)
 		return;
 	l->paused = false;
+	l->partial_us = 0;
 	if (l->gone)
 		return;
 	if (!l->ended)

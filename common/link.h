@@ -43,6 +43,9 @@ size_t link_unsent(const struct link *l);
 /* Stops and resumes reading: back-pressure. */
 void link_pause(struct link *l);
 void link_resume(struct link *l);
+/* When the first byte arrived of a frame that is not whole yet (mono); 0: there
+ * is none, or it is we who do not read. */
+uint64_t link_partial_since_us(const struct link *l);
 int link_fd(const struct link *l);
 
 #endif

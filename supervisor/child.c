@@ -129,6 +129,8 @@ child_begin(struct child *c, pid_t pid, struct link *link, uint64_t now_us)
 	c->announced = false;
 	c->paused = false;
 	c->dispatched = 0;
+	c->asked = 0;
+	c->answered = 0;
 	c->status = 0;
 	c->wanted_dead = false;
 	c->kill_reason[0] = '\0';

@@ -74,6 +74,8 @@ struct child {
 	bool announced;         /* a worker the present flusher knows of */
 	bool paused;            /* its socket is not read: back-pressure */
 	uint64_t dispatched;    /* items that were passed on to this life */
+	uint64_t asked;         /* the same, whatever flusher it was for */
+	uint64_t answered;      /* items, or frames, that it sent back */
 	int status;             /* as waitpid() gave it, once pid is 0 */
 	bool wanted_dead;       /* we ended it, so its death is no failure */
 	char kill_reason[128];  /* why we killed it, or "" */

@@ -203,10 +203,28 @@ route_worker_frame_cb(void *arg, const struct frame *f)
 		return route_broken(c, frame_type_name(f->type));
 	if (c->phase == CHILD_STARTING)
 		return route_broken(c, "COMPLETION before HELLO");
+	c->answered += f->count > 1 ? f->count : 1;
+	if (c->answered > c->asked + ROUTE_EXCESS_MAX)
+		return route_broken(c, "COMPLETIONs that nobody asked for");
 	FAULT_POINT("route.completion");
 	route_completion(c, f);
 	FAULT_POINT("route.completion_kept");
 	return 0;
+}
+
+void
+route_frames_late(struct supervisor *s, uint64_t now_us)
+{
+	for (uint32_t i = 0; i < s->slots; i++) {
+		struct child *w = &s->workers[i];
+		uint64_t since_us =
+		    w->link != NULL ? link_partial_since_us(w->link) : 0;
+
+		if (since_us != 0 && now_us > since_us + ROUTE_FRAME_US)
+			child_kill(w, false,
+			           "broke the protocol: a frame that began "
+			           "does not end");
+	}
 }
 
 /* ---- from the flusher ---- */
@@ -301,6 +319,7 @@ route_dispatch(struct supervisor *s, const struct frame *f)
 		     w->actions + f->count >= w->recycle.actions))
 			supervisor_changed(s);
 		w->actions += f->count;
+		w->asked += f->count;
 		return;
 	}
 	frame_add(link_out(s->flusher.link), FRAME_UNDELIVERABLE, f->slot,

@@ -23,6 +23,12 @@
 #define ROUTE_FLUSHER_MAX ((size_t)16 << 20)
 #define ROUTE_WORKERS_MAX ((size_t)64 << 20)
 #define ROUTE_STUCK_US UINT64_C(10000000)
+/* Answers that nobody asked for, in a worker's life. Some may be said twice;
+ * a flood of them would starve the others' answers. */
+#define ROUTE_EXCESS_MAX 16384U
+/* From the first byte of a worker's frame to its last; looked at once a
+ * second, so that it is over after 10 s. */
+#define ROUTE_FRAME_US UINT64_C(9400000)
 #define ROUTE_HELLO_MAX (64U << 10)
 #define ROUTE_STATUS_MAX (24U << 10)
 
@@ -41,6 +47,8 @@ void route_drain(struct child *c, uint64_t grace_us);
 
 /* Once a second: tells the flusher that we turn; it answers. */
 void route_tick(struct supervisor *s);
+/* Once a second: kills whose frame has begun and does not end. */
+void route_frames_late(struct supervisor *s, uint64_t now_us);
 
 /* To the flusher: this worker finishes what it holds and gets no more. */
 void route_retire(struct child *worker);

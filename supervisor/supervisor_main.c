@@ -201,6 +201,7 @@ tick_cb(evutil_socket_t fd, short what, void *arg)
 		child_kill(&s->flusher, false, "said nothing for %u s",
 		           silent_max);
 	workers_tick(s);
+	route_frames_late(s, now);
 	if (s->stop.exit) {
 		left = s->stop.deadline_us > now ? s->stop.deadline_us - now
 		                                 : 0;

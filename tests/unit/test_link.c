@@ -168,6 +168,7 @@ START_TEST(byte_by_byte)
 {
 	struct world w;
 	struct buf b = BUF_EMPTY;
+	uint64_t since_us = 0;
 
 	world_open(&w, SOCK_STREAM, false);
 	add_frames(&b, 1, 3);
@@ -175,8 +176,27 @@ START_TEST(byte_by_byte)
 		put(&w, b.data + i, 1);
 		event_base_loop(w.base, EVLOOP_NONBLOCK);
 		ck_assert_uint_eq(w.a.frames, (i + 1) / (b.len / 3));
+		/* The clock of a frame is that of its first byte. */
+		if ((i + 1) % (b.len / 3) == 0)
+			since_us = 0;
+		else if (since_us == 0)
+			since_us = link_partial_since_us(w.a.link);
+		ck_assert_uint_eq(link_partial_since_us(w.a.link), since_us);
+		ck_assert(since_us != 0 || (i + 1) % (b.len / 3) == 0);
 	}
 	ck_assert_uint_eq(w.a.turns, 3);
+	b.len = 0;
+	add_frames(&b, 4, 4);
+	put(&w, b.data, 1);
+	event_base_loop(w.base, EVLOOP_NONBLOCK);
+	ck_assert_uint_ne(link_partial_since_us(w.a.link), 0);
+	/* While it is we who do not read, no clock runs. */
+	link_pause(w.a.link);
+	ck_assert_uint_eq(link_partial_since_us(w.a.link), 0);
+	link_resume(w.a.link);
+	put(&w, b.data + 1, b.len - 1);
+	event_base_loop(w.base, EVLOOP_NONBLOCK);
+	ck_assert_uint_eq(link_partial_since_us(w.a.link), 0);
 	/* An end in the middle of a frame is an end. */
 	put(&w, b.data, 7);
 	close(w.fd);
