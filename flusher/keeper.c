@@ -210,6 +210,15 @@ predecessors_gone(struct keeper *k)
 	adopt_leased(k->flusher);
 }
 
+/* So late is no look of ours, however short the lease. */
+static uint64_t
+held_up_us(const struct keeper *k)
+{
+	uint64_t us = k->flusher->config.lease_us / 4;
+
+	return us < 3 * LOOK_US ? 3 * LOOK_US : us;
+}
+
 static void
 look_reply(void *arg, const struct db_reply *reply)
 {
@@ -225,7 +234,7 @@ look_reply(void *arg, const struct db_reply *reply)
 		return;
 	}
 	/* We were held up ourselves, and the others perhaps with us. */
-	if (k->look_us - k->looked_us > k->flusher->config.lease_us / 4)
+	if (k->look_us - k->looked_us > held_up_us(k))
 		observe_anew(k);
 	k->looked_us = k->look_us;
 	SLIST_FOREACH (o, &k->others, entry)
@@ -332,8 +341,11 @@ backends_reply(void *arg, const struct db_reply *reply)
 	struct keeper *k = arg;
 
 	k->busy = false;
+	/* It may have come back meanwhile: only another look tells. */
 	k->taking->end_backends = false;
+	k->taking->dead = false;
 	k->taking = NULL;
+	k->look_us = 0;
 	refused(k, reply, "ending the sessions of a dead pool");
 	keeper_step(k);
 }

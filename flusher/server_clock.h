@@ -3,7 +3,8 @@
  *
  * Half of the round trip is a good enough guess when that is short. An answer
  * that took long says only what the offset cannot be: it counts when it
- * contradicts what we have, or when no better one came for long. Pure: the
+ * contradicts what we have, or when no better one came for long; a first one
+ * moves the guess that offset_us begins with no further than it must. Pure: the
  * caller gives the times.
  */
 #ifndef FLUSHER_SERVER_CLOCK_H

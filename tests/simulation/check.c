@@ -33,7 +33,7 @@ struct witness {
 #define VERSIONS_MAX 16
 #define HOLDS_US (7 * CLOCK_SECOND_US) /* keeper_holds() */
 /* Half of the slowest round trip that is believed. */
-#define CLOCK_ERROR_US INT64_C(2600000)
+#define CLOCK_ERROR_US INT64_C(200000)
 
 static struct definition *definitions[VERSIONS_MAX];
 

@@ -44,10 +44,32 @@ START_TEST(follows)
 }
 END_TEST
 
+/* The first answer took 4 s: what we believed stays when it may be so, and
+ * else moves no further than it must. */
+START_TEST(a_slow_first_answer)
+{
+	struct server_clock c = { .offset_us = OFFSET };
+	uint64_t answered = BEGIN + 4 * CLOCK_SECOND_US;
+
+	(void)server_clock_told(&c, (int64_t)BEGIN + 3900 * MS + OFFSET, BEGIN,
+	                        answered);
+	ck_assert_int_eq(c.offset_us, OFFSET);
+	c = (struct server_clock){ .offset_us = OFFSET };
+	(void)server_clock_told(&c, (int64_t)BEGIN + 9000 * MS + OFFSET, BEGIN,
+	                        answered);
+	ck_assert_int_eq(c.offset_us, OFFSET + 5000 * MS);
+	/* A quick one then says what it is. */
+	(void)server_clock_told(&c, (int64_t)answered + 9000 * MS + OFFSET,
+	                        answered, answered + 2 * CLOCK_MS_US);
+	ck_assert_int_eq(c.offset_us, OFFSET + 8999 * MS);
+}
+END_TEST
+
 int
 main(void)
 {
-	const struct unit_test tests[] = { { follows, COUNT(cases) } };
+	const struct unit_test tests[] = { { follows, COUNT(cases) },
+		                           { a_slow_first_answer, 1 } };
 
 	return unit_run("server_clock", tests, COUNT(tests));
 }
