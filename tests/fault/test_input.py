@@ -133,6 +133,7 @@ class Definitions(faultkit.FaultTest):
 
 class Values(faultkit.FaultTest):
     """Through the whole pool: as an input, and as a result."""
+    replayed = False  # it reads numbers as Python does
 
     def setUp(self):
         super().setUp()
@@ -260,6 +261,8 @@ class Values(faultkit.FaultTest):
 
 
 class Explosions(faultkit.FaultTest):
+    replayed = False  # it knows no limits
+
     def test_g05_limits(self):
         """Endless loops and huge Maps end as failures; neighbours live."""
         self.register("loop", {"StartAt": "A", "States": {

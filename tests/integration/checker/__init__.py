@@ -34,7 +34,7 @@ __all__ = [
     "check_stopped", "clean", "commits", "counters", "counts", "fence",
     "install_audit", "journal", "leased", "noise", "outputs", "processes",
     "read_record", "record", "replay", "rerun", "runs", "samples",
-    "sent_is_written", "stopped", "successes"]
+    "sent_is_written", "settle", "stopped", "successes"]
 
 
 class Case:
