@@ -509,12 +509,14 @@ class Orphans(LifeCase):
             self.dispatch(peer, hello[0], (1, "command", {
                 "command": ["sh", "-c", "(sleep 0.05 &) ; echo 1"]}))
             peer.expect(COMPLETION)
-        time.sleep(0.1)
-        self.work(peer, hello[0], [1])
         pid = hello[0][4]["pid"]
-        with open(f"/proc/{pid}/task/{pid}/children",
-                  encoding="utf-8") as text:
-            self.assertLess(len(text.read().split()), 5)
+
+        def few():
+            self.work(peer, hello[0], [1])  # it reaps when it has time
+            with open(f"/proc/{pid}/task/{pid}/children",
+                      encoding="utf-8") as text:
+                return len(text.read().split()) < 5
+        wait_for("they are reaped", few, 5)
 
 
 if __name__ == "__main__":
