@@ -4,6 +4,7 @@ flusher alone or a whole pool on it, figures, and the checker at the end.
 
 import json
 import os
+import re
 import unittest
 
 import checker
@@ -20,8 +21,26 @@ cluster = harness.Cluster({"track_commit_timestamp": "on",
                            "max_connections": "40"})
 
 
+def _keep(fault, name, value, unit):
+    """Into the file of figures, as faultkit does; "s of 2": the limit."""
+    path = os.environ.get("RAPPEL_FAULT_FIGURES")
+    found = re.fullmatch(r"(.*?) ?of ([0-9.]+)", unit)
+    if not path or not found:
+        return
+    limit = float(found.group(2))
+    at_least = found.group(1) == "actions/s"
+    with open(path, "a", encoding="utf-8") as out:
+        out.write(json.dumps({
+            "id": fault, "name": name, "value": value, "worst": value,
+            "unit": found.group(1), "limit": limit, "at_least": at_least,
+            "repeats": REPEATS, "tier": "push" if REPEATS < 5 else "full",
+            "good": value >= limit if at_least else value <= limit}) + "\n")
+
+
 def figure(fault, **values):
     """name=(value, unit)"""
+    for name, (value, unit) in values.items():
+        _keep(fault, name, value, unit)
     print(f"FIGURE {fault} " + " ".join(
         f"{name}={value:.3g} {unit}" if isinstance(value, float)
         else f"{name}={value} {unit}"
