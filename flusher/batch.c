@@ -251,6 +251,7 @@ batch_split(struct batch *b, struct batch *to)
 		to->entries += moved->count;
 		to->bytes += moved->json.len;
 		b->entries -= moved->count;
+		ASSERT(b->bytes >= moved->json.len);
 		b->bytes -= moved->json.len;
 	}
 	b->row_count = half;
@@ -293,6 +294,7 @@ row_of(struct batch *b, struct lease *lease, int64_t at_us)
 		row->seq = lease->seq + 1;
 		row->at_us = at_us;
 		buf_add_byte(&row->json, '[');
+		b->bytes += row->json.len;
 		lease->row = row;
 		lease->batches++;
 	}
@@ -329,6 +331,7 @@ batch_apply(struct flusher *f, struct lease *lease, const struct event *event)
 			/* The row was made for this entry: it is the last. */
 			ASSERT(b->rows[b->row_count - 1] == row);
 			b->row_count--;
+			b->bytes -= row->json.len;
 			lease->row = NULL;
 			lease->batches--;
 		}

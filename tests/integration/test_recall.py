@@ -202,7 +202,6 @@ class Played(Case):
             self.wait_items(flusher, spawn)
             flusher.gone(0, spawn)
             flusher.hello(0, ["work"], spawn=spawn + 1)
-            flusher.counts[0] = 0
         self.wait_statuses(flusher.log, failed=1)
         self.assertEqual(len(flusher.items), 3)
         self.clean()
