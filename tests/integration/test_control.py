@@ -369,6 +369,7 @@ class Hostile(ControlCase):
         self.assertLess(grown, 1024)
         self.assertLess(self.log().count("\n"), 260)
 
+    @as_root  # who may have so many
     def test_what_a_client_costs(self):
         self.start()
         wait_for("it listens", self.status)

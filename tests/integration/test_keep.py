@@ -61,7 +61,9 @@ class Kept(Case):
 
     def test_completions_while_there_is_no_flusher(self):
         peer, hello = self.begin()
-        self.dispatch(peer, hello[0], (1, "sleep", {"ms": 50}))
+        self.dispatch(peer, hello[0], (1, "sleep", {"ms": 200}))
+        wait_for("the worker has it",
+                 lambda: self.process_of("worker", 0)["actions"] == 1)
         os.kill(self.process_of("flusher")["pid"], signal.SIGKILL)
         peer, told = self.successor()
         while told["frames"] == 0:

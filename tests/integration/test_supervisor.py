@@ -393,7 +393,9 @@ class Control(Case):
     def test_many_and_slow_clients(self):
         self.start()
         wait_for("it listens", self.status)
-        held = [self.control() for _ in range(63)]
+        # Root alone may have more than a share of 8.
+        held = [self.control() for _ in range(
+            63 if os.geteuid() == 0 else 7)]
         self.assertEqual(self.ask("ping"), {"ok": True})
         begun = time.monotonic()
         self.assertIsNone(held[0].receive(8))

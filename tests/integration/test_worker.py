@@ -297,10 +297,7 @@ class Evil(Case):
                   encoding="utf-8") as text:
             rss = [int(line.split()[1]) for line in text
                    if line.startswith("VmRSS")][0]
-        with open(f"/proc/{self.process.pid}/maps",
-                  encoding="utf-8") as text:
-            sanitized = "libasan" in text.read()
-        self.assertLess(rss, 160 << 10 if sanitized else 48 << 10)
+        self.assertLess(rss, (160 if self.sanitized() else 48) << 10)
         self.assertEqual(self.ask("ping"), {"ok": True})
         for token in range(64):
             self.assertEqual(peer.expect(COMPLETION)[4][0][0], token)
