@@ -264,6 +264,8 @@ class FaultTest(unittest.TestCase):
 
     open_wanted = 100
     replayed = True  # by the checker's interpreter, which is small
+    # So many workers die that one action may meet three of them by chance.
+    poison_by_chance = False
 
     def setUp(self):
         name = re.sub(r"\W", "_", self._testMethodName)[:60]
@@ -398,6 +400,8 @@ class FaultTest(unittest.TestCase):
         if with_load and self.load.given:
             found += checker.outputs(connection, load.fan_out_output)
             found += checker.successes(connection, load.STATES)
+        if self.poison_by_chance:
+            found = self.without_poisoned(found)
         lines = []
         for pool in self.pools:
             if os.path.exists(pool.record):
@@ -423,6 +427,20 @@ class FaultTest(unittest.TestCase):
         # I16, which may take a moment.
         found += checker.settle(lambda: checker.clean(connection), 15)
         return found
+
+    def without_poisoned(self, found):
+        """Findings on instances that failed as they must: by the third
+        worker that died of one action."""
+        poisoned = {row[0] for row in self.query(
+            "SELECT i.id::text FROM rappel.instances i WHERE i.error ="
+            " 'Rappel.Poison' AND EXISTS (SELECT FROM rappel.history h"
+            " WHERE h.instance_id = i.id AND h.cause LIKE"
+            " 'the worker was lost%%' GROUP BY h.action"
+            " HAVING count(*) = 3)")}
+        for instance in sorted(poisoned):
+            print(f"poisoned by chance: {instance}", flush=True)
+        return [text for text in found
+                if not any(instance in text for instance in poisoned)]
 
     def finish(self, *running, with_load=True, limit=1.0, **more):
         """All ends, the checker is content, nothing is left over."""

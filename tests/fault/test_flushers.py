@@ -185,6 +185,7 @@ class Stopped(FlusherTest):
 
 class AnyProcess(faultkit.FaultTest):
     """SIGKILLs at random among all processes, under load."""
+    poison_by_chance = True
 
     open_wanted = 200
 

@@ -33,6 +33,7 @@ def body(*parts, kind=COMPLETION, payload=b"\xc0"):
 
 
 class ProtocolTest(faultkit.FaultTest):
+    poison_by_chance = True
     open_wanted = 60
 
     def setUp(self):
