@@ -36,6 +36,15 @@ STARTING, WORKING, AWAY, DRAINING = 0, 1, 2, 3
 INSTANCE = bytes(range(16))
 
 
+def others_reach(path):
+    """Whether another user may pass through every folder on the way."""
+    while path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            return False
+        path = os.path.dirname(path)
+    return True
+
+
 def wait_for(what, condition, seconds=10):
     until = time.monotonic() + seconds
     while True:

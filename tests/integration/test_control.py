@@ -13,8 +13,8 @@ import sys
 import time
 import unittest
 
-from supervised import (AWAY, DRAIN, DRAINING, HERE, REQUEST, STATUS,
-                        WORKING, Case, wait_for)
+from supervised import (AWAY, BUILD, DRAIN, DRAINING, HERE, REQUEST, STATUS,
+                        WORKING, Case, others_reach, wait_for)
 
 import msgpack  # behind what finds a Python that has it
 
@@ -22,7 +22,9 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 # Groups that exist on no machine: numbers will do.
 RO, OP, ADM, USER = 61001, 61002, 61003, 61010
 ROLES = ["refused", "read-only", "operator", "admin"]
-as_root = unittest.skipIf(os.geteuid() != 0, "needs root: other users")
+as_root = unittest.skipIf(
+    os.geteuid() != 0 or not others_reach(BUILD),
+    "needs root, and a build that other users reach")
 
 
 def verbs():
