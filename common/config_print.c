@@ -10,22 +10,6 @@
 #include "common/config_parts.h"
 #include "common/conninfo.h"
 
-static const char *
-level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_LEVEL_ERROR:
-		return "error";
-	case LOG_LEVEL_WARNING:
-		return "warning";
-	case LOG_LEVEL_INFO:
-		return "info";
-	case LOG_LEVEL_DEBUG:
-		return "debug";
-	}
-	return "?";
-}
-
 /* So that it reads back as it is. */
 static void
 print_text(const char *text, FILE *to)
@@ -71,7 +55,7 @@ print_value(const struct key *key, const struct config *c, FILE *to)
 		fputs(text, to);
 		break;
 	case TYPE_LEVEL:
-		fputs(level_name(c->log_level), to);
+		fputs(log_level_name(c->log_level), to);
 		break;
 	case TYPE_SANDBOX:
 		fputs(config_sandbox_names[c->sandbox], to);

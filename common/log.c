@@ -98,6 +98,12 @@ log_level_parse(const char *name, enum log_level *out)
 	return -EINVAL;
 }
 
+const char *
+log_level_name(enum log_level level)
+{
+	return level_names[level];
+}
+
 void
 log_set_level(enum log_level level)
 {

@@ -28,6 +28,7 @@ enum log_level {
 void log_init(const char *comp, enum log_level level);
 /* -EINVAL for a name that is not error, warning, info or debug. */
 int log_level_parse(const char *name, enum log_level *out);
+const char *log_level_name(enum log_level level);
 void log_set_level(enum log_level level);
 bool log_wants(enum log_level level);
 uint64_t log_dropped(void);

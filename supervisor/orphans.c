@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/uuid.h"
+#include "supervisor/proc.h"
 #include "supervisor/supervisor.h"
 
 #define FINISH_US (30 * CLOCK_MS_US)
@@ -59,39 +60,6 @@ orphans_begin(struct supervisor *s)
 	strncat(s->life, text, sizeof(s->life) - strlen(s->life) - 1);
 }
 
-static bool
-is_of_the_table(const struct supervisor *s, pid_t pid)
-{
-	for (uint32_t i = 0; i < s->slots; i++) {
-		if (s->workers[i].pid == pid)
-			return true;
-	}
-	return s->flusher.pid == pid || s->postgres.pid == pid ||
-	       s->helper.pid == pid;
-}
-
-/* The parent of a process, or 0. */
-static pid_t
-parent_of(pid_t pid)
-{
-	char path[64], text[512];
-	const char *at;
-	int fd, parent = 0;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strrchr(text, ')'); /* the name may hold anything */
-	if (at == NULL || sscanf(at + 1, " %*c %d", &parent) != 1)
-		return 0;
-	return parent;
-}
-
 /* For a kernel without /proc/PID/task/TID/children. */
 static uint32_t
 children_by_scan(pid_t *pids)
@@ -104,7 +72,7 @@ children_by_scan(pid_t *pids)
 	       (e = readdir(proc)) != NULL) {
 		pid_t pid = (pid_t)atoi(e->d_name);
 
-		if (pid > 0 && parent_of(pid) == getpid())
+		if (pid > 0 && proc_parent(pid) == getpid())
 			pids[count++] = pid;
 	}
 	if (proc != NULL)
@@ -132,7 +100,7 @@ children(pid_t *pids)
 }
 
 uint32_t
-orphans_kill(const struct supervisor *s)
+orphans_kill(struct supervisor *s)
 {
 	pid_t pids[PIDS_MAX];
 	uint32_t count = children(pids);
@@ -140,7 +108,7 @@ orphans_kill(const struct supervisor *s)
 
 	for (uint32_t i = 0; i < count; i++) {
 		/* Our child until we reap it: the number is nobody else's. */
-		if (is_of_the_table(s, pids[i]) || kill(pids[i], SIGKILL) != 0)
+		if (child_by_pid(s, pids[i]) != NULL || kill(pids[i], SIGKILL) != 0)
 			continue;
 		log_debug("killing what a worker left behind pid=%d",
 		          (int)pids[i]);
@@ -150,7 +118,7 @@ orphans_kill(const struct supervisor *s)
 }
 
 void
-orphans_finish(const struct supervisor *s)
+orphans_finish(struct supervisor *s)
 {
 	uint64_t until_us = clock_mono_us() + FINISH_US;
 

@@ -17,13 +17,13 @@ struct supervisor;
 void orphans_adopt(void);
 /* SIGKILL to all that are there now; how many. Their own children come to us
  * when they die, and SIGCHLD with them. */
-uint32_t orphans_kill(const struct supervisor *s);
+uint32_t orphans_kill(struct supervisor *s);
 /*
  * With the directory's lock held: names this life. When the last one in this
  * directory did not end by itself, kills what its workers left.
  */
 void orphans_begin(struct supervisor *s);
 /* At the end: kills and reaps until there are none, for a moment at most. */
-void orphans_finish(const struct supervisor *s);
+void orphans_finish(struct supervisor *s);
 
 #endif

@@ -94,22 +94,6 @@ programs_fini(struct programs *p)
 	memset(p, 0, sizeof(*p));
 }
 
-static const char *
-programs_level_name(enum log_level level)
-{
-	switch (level) {
-	case LOG_LEVEL_ERROR:
-		return "error";
-	case LOG_LEVEL_WARNING:
-		return "warning";
-	case LOG_LEVEL_INFO:
-		return "info";
-	case LOG_LEVEL_DEBUG:
-		return "debug";
-	}
-	return "info";
-}
-
 static void
 programs_common_env(struct strings *env, const char *home)
 {
@@ -138,7 +122,7 @@ programs_set_level(struct strings *env, enum log_level level)
 		env->items[env->count] = NULL;
 		break;
 	}
-	strings_add(env, "%s%s", name, programs_level_name(level));
+	strings_add(env, "%s%s", name, log_level_name(level));
 }
 
 void
@@ -147,7 +131,7 @@ programs_worker_env(struct strings *env, const struct config *config,
 {
 	programs_common_env(env, home);
 	strings_add(env, "RAPPEL_LOG_LEVEL=%s",
-	            programs_level_name(config->log_level));
+	            log_level_name(config->log_level));
 	strings_add(env, "RAPPEL_VALUE_BYTES_MAX=%llu",
 	            (unsigned long long)config->value_bytes_max);
 }
@@ -191,7 +175,7 @@ programs_flusher_env(struct strings *env, const struct config *config,
 	if (!isolated)
 		strings_add_env_prefix(env, "PG");
 	strings_add(env, "RAPPEL_LOG_LEVEL=%s",
-	            programs_level_name(config->log_level));
+	            log_level_name(config->log_level));
 	if (database != NULL)
 		strings_add(env, DATABASE_URL "%s", database);
 }

@@ -188,7 +188,7 @@ child_maybe_ended(struct child *c)
 	supervisor_changed(s);
 }
 
-static struct child *
+struct child *
 child_by_pid(struct supervisor *s, pid_t pid)
 {
 	for (uint32_t i = 0; i < s->slots; i++) {

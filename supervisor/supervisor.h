@@ -141,6 +141,8 @@ supervisor_changed(struct supervisor *s)
 
 /* Compares what should run with what runs; starts and stops the rest. */
 void reconcile(struct supervisor *s);
+/* Whose process that is, or NULL: none of the table. */
+struct child *child_by_pid(struct supervisor *s, pid_t pid);
 /* Reaps whoever has died. */
 void reconcile_reap(struct supervisor *s);
 /* SIGKILL to the child and its process group. wanted: not its fault. */

@@ -4,17 +4,16 @@
 #include "supervisor/workers.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "supervisor/output.h"
+#include "supervisor/proc.h"
 #include "supervisor/reap.h"
 #include "supervisor/route.h"
 #include "supervisor/supervisor.h"
@@ -237,26 +236,6 @@ workers_dismiss(struct supervisor *s, uint64_t now_us)
 	}
 }
 
-/* Is it in state T? */
-static bool
-process_stopped(pid_t pid)
-{
-	char path[64], text[512];
-	const char *at;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strrchr(text, ')'); /* the name may hold anything */
-	return at != NULL && strncmp(at, ") T", 3) == 0;
-}
-
 static void
 workers_deadlines(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 {
@@ -281,7 +260,7 @@ workers_deadlines(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 		stopped_us = w->stopped_us + s->config.worker_stopped_us;
 		if (now_us < stopped_us)
 			wake_at(wake_us, stopped_us);
-		else if (process_stopped(w->pid))
+		else if (proc_stopped(w->pid))
 			child_kill(w, false, "was stopped by a signal");
 		else
 			/* We were stopped too, and have not read yet that it
@@ -378,27 +357,6 @@ workers_outdated(const struct supervisor *s)
 
 /* ---- once a second ---- */
 
-/* Resident memory in bytes, or 0. */
-static uint64_t
-process_rss(pid_t pid)
-{
-	char path[64], text[128];
-	unsigned long long size, resident;
-	ssize_t n;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	if (sscanf(text, "%llu %llu", &size, &resident) != 2)
-		return 0;
-	return resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void
 workers_probe(struct supervisor *s)
 {
@@ -409,7 +367,7 @@ workers_probe(struct supervisor *s)
 
 		if (w->phase != CHILD_READY || w->pid == 0)
 			continue;
-		w->rss = process_rss(w->pid);
+		w->rss = proc_rss(w->pid);
 		if (w->recycle.rss != 0 && w->rss >= w->recycle.rss)
 			supervisor_changed(s);
 	}
