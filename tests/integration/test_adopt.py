@@ -11,33 +11,20 @@ import unittest
 import uuid
 
 import checker
+import databasecase
 import fakesupervisor
 import harness
 import load
 from fakesupervisor import Flusher
 from pool import wait_for
 
-cluster = None
+
+setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
 
 
-def setUpModule():
-    global cluster
-    cluster = harness.Cluster({"track_commit_timestamp": "on"})
-    cluster.start()
-
-
-def tearDownModule():
-    cluster.remove()
-
-
-class Adopting(unittest.TestCase):
+class Adopting(databasecase.DatabaseCase):
     def setUp(self):
-        self.database = cluster.create(self._testMethodName)
-        self.conninfo = cluster.conninfo(self.database)
-        harness.migrate(self.conninfo)
-        self.connection = cluster.connect(self.database)
-        self.connection.autocommit = True
-        self.addCleanup(self.connection.close)
+        super().setUp()
         checker.install_audit(self.connection)
         harness.register(self.conninfo, "hold", load.task("hold"))
         harness.register(self.conninfo, "two", {
@@ -45,19 +32,10 @@ class Adopting(unittest.TestCase):
                 "A": {"Type": "Task", "Resource": "hold", "Next": "B"},
                 "B": {"Type": "Task", "Resource": "hold", "End": True}}})
 
-    def query(self, text, *values):
-        with self.connection.cursor() as cursor:
-            cursor.execute(text, values)
-            return cursor.fetchall() if cursor.description else []
-
     def begin(self, workflow, count):
         return [row[0] for row in self.query(
             "SELECT rappel.start_workflows(%s, (SELECT array_agg('1'::json)"
             " FROM generate_series(1, %s)))::text", workflow, count)]
-
-    def statuses(self):
-        return dict(self.query("SELECT status, count(*)"
-                               " FROM rappel.instances GROUP BY 1"))
 
     def first(self, workflow, count):
         """A flusher that has dispatched, and is killed; what it held."""

@@ -13,13 +13,13 @@ import time
 import unittest
 
 import checker
+import databasecase
 import fakesupervisor
 import harness
 import load
 from fakesupervisor import KILL, Flusher, Proxy
 from pool import SEED, chance, wait_for
 
-cluster = None
 
 POISON = """
 CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -30,24 +30,12 @@ $$;
 """
 
 
-def setUpModule():
-    global cluster
-    cluster = harness.Cluster({"track_commit_timestamp": "on"})
-    cluster.start()
+setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
 
 
-def tearDownModule():
-    cluster.remove()
-
-
-class FlusherTest(unittest.TestCase):
+class FlusherTest(databasecase.DatabaseCase):
     def setUp(self):
-        self.database = cluster.create(self._testMethodName)
-        self.conninfo = cluster.conninfo(self.database)
-        harness.migrate(self.conninfo)
-        self.connection = cluster.connect(self.database)
-        self.connection.autocommit = True
-        self.addCleanup(self.connection.close)
+        super().setUp()
         for name in ("echo", "hold"):
             harness.register(self.conninfo, name, load.task(name))
         harness.register(self.conninfo, "pass", {
@@ -63,19 +51,10 @@ class FlusherTest(unittest.TestCase):
 
     # ---- the database ----
 
-    def query(self, text, *values):
-        with self.connection.cursor() as cursor:
-            cursor.execute(text, values)
-            return cursor.fetchall() if cursor.description else []
-
     def begin(self, workflow, *inputs):
         return [row[0] for row in self.query(
             "SELECT rappel.start_workflows(%s, %s::json[])::text", workflow,
             [json.dumps(given) for given in inputs])]
-
-    def statuses(self):
-        return dict(self.query("SELECT status, count(*)"
-                               " FROM rappel.instances GROUP BY 1"))
 
     def wait_statuses(self, seconds=10, flusher=None, **expected):
         try:
@@ -92,7 +71,7 @@ class FlusherTest(unittest.TestCase):
             " AND datname = current_database()", name)]
 
     def other_session(self):
-        other = cluster.connect(self.database)
+        other = databasecase.cluster.connect(self.database)
         self.addCleanup(other.close)
         return other
 
@@ -159,7 +138,7 @@ class FlusherTest(unittest.TestCase):
         self.begin("echo", *range(100))
         self.wait_statuses(succeeded=100, running=1, flusher=flusher)
         # Refused again and again, but not all the time.
-        self.assertLess(cluster.log().count("poison"), 30)
+        self.assertLess(databasecase.cluster.log().count("poison"), 30)
         self.stop(flusher)
 
     def test_refused_claim(self):
@@ -290,8 +269,9 @@ class FlusherTest(unittest.TestCase):
 
     def test_unknown_outcomes(self):
         """Commits whose answer, or whose COMMIT, never arrives."""
-        proxy = Proxy(self, cluster)
-        flusher = self.flusher(proxy.conninfo(cluster, self.database))
+        proxy = Proxy(self, databasecase.cluster)
+        flusher = self.flusher(
+            proxy.conninfo(databasecase.cluster, self.database))
         self.begin_load(300)
         proxy.judge = fakesupervisor.cut_at_random(0.3, SEED)
         while proxy.cuts < 30:
@@ -418,7 +398,7 @@ class FlusherTest(unittest.TestCase):
                    " GRANT SELECT ON ALL TABLES IN SCHEMA rappel TO looker")
         try:
             flusher = Flusher(self, self.conninfo.replace(
-                f"user={cluster.user}", "user=looker")).start()
+                f"user={databasecase.cluster.user}", "user=looker")).start()
             self.assertEqual(flusher.wait_exit(3), 78, flusher.log())
             self.assertIn("grant", flusher.log())
         finally:

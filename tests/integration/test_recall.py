@@ -12,6 +12,7 @@ import time
 import unittest
 
 import checker
+import databasecase
 import fakesupervisor
 import harness
 import load
@@ -21,46 +22,24 @@ from fakesupervisor import KILL
 from pool import wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-cluster = None
 
 
-def setUpModule():
-    global cluster
-    cluster = harness.Cluster({"track_commit_timestamp": "on"})
-    cluster.start()
+setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
 
 
-def tearDownModule():
-    cluster.remove()
-
-
-class Case(unittest.TestCase):
+class Case(databasecase.DatabaseCase):
     def setUp(self):
-        self.database = cluster.create(self._testMethodName)
-        self.conninfo = cluster.conninfo(self.database)
-        harness.migrate(self.conninfo)
-        self.connection = cluster.connect(self.database)
-        self.connection.autocommit = True
-        self.addCleanup(self.connection.close)
+        super().setUp()
         checker.install_audit(self.connection)
         harness.register(self.conninfo, "work", load.task("work"))
         harness.register(self.conninfo, "timed",
                          load.task("work", TimeoutSeconds=1))
-
-    def query(self, text, *values):
-        with self.connection.cursor() as cursor:
-            cursor.execute(text, values)
-            return cursor.fetchall() if cursor.description else []
 
     def begin(self, workflow, *inputs):
         """All in one transaction: their ids, in that order."""
         return [row[0] for row in self.query(
             "SELECT rappel.start_workflows(%s, %s::json[])::text", workflow,
             [json.dumps(given) for given in inputs])]
-
-    def statuses(self):
-        return dict(self.query("SELECT status, count(*)"
-                               " FROM rappel.instances GROUP BY 1"))
 
     def wait_statuses(self, log, seconds=20, **expected):
         try:
