@@ -360,6 +360,10 @@ frame_cb(void *arg, const struct frame *frame)
 			grace_us = (uint64_t)value_item(grace).i;
 		drain(f, clock_mono_us() + grace_us + LAST_FLUSH_US);
 		return 0;
+	case FRAME_HEARTBEAT:
+		return 0; /* nobody looks at them yet */
+	case FRAME_CANCEL:
+	case FRAME_RECALL:
 	case FRAME_DISPATCH:
 	case FRAME_KILL:
 	case FRAME_STATUS:

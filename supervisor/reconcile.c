@@ -91,6 +91,27 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 	supervisor_changed(c->supervisor);
 }
 
+void
+child_terminate(struct child *c, uint64_t grace_us, const char *reason)
+{
+	uint64_t now = clock_mono_us();
+
+	if (c->phase == CHILD_STARTING || c->pid == 0) {
+		child_kill(c, true, "%s", reason);
+		return;
+	}
+	if (c->phase != CHILD_READY && c->phase != CHILD_DRAINING)
+		return;
+	snprintf(c->kill_reason, sizeof(c->kill_reason), "%s", reason);
+	c->wanted_dead = true;
+	c->blameless = true;
+	kill(c->pid, SIGTERM);
+	if (c->phase == CHILD_READY)
+		child_set_phase(c, CHILD_DRAINING, now);
+	c->drain_until_us = now + grace_us;
+	supervisor_changed(c->supervisor);
+}
+
 /* The workers go on: their completions are kept for the next flusher. */
 static void
 flusher_orphans(struct supervisor *s)

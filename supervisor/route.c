@@ -189,6 +189,21 @@ route_completion(const struct child *c, const struct frame *f)
 	link_send(s->flusher.link);
 }
 
+/* A sign of life is worth nothing later: with the flusher away, or far
+ * behind, it is dropped. */
+static int
+route_heartbeat(struct child *c, const struct frame *f)
+{
+	struct supervisor *s = c->supervisor;
+
+	if (f->payload.len > ROUTE_HEARTBEAT_MAX)
+		return route_broken(c, "HEARTBEAT is too long");
+	if (c->announced && s->flusher.link != NULL &&
+	    link_unsent(s->flusher.link) < ROUTE_HEARTBEATS_MAX)
+		route_to_flusher(s, FRAME_HEARTBEAT, c, f->count, f->payload);
+	return 0;
+}
+
 static int
 route_worker_frame_cb(void *arg, const struct frame *f)
 {
@@ -199,10 +214,14 @@ route_worker_frame_cb(void *arg, const struct frame *f)
 		return route_broken(c, "a frame in another worker's name");
 	if (f->type == FRAME_HELLO)
 		return route_worker_hello(c, f);
-	if (f->type != FRAME_COMPLETION)
+	if (f->type != FRAME_COMPLETION && f->type != FRAME_HEARTBEAT)
 		return route_broken(c, frame_type_name(f->type));
 	if (c->phase == CHILD_STARTING)
-		return route_broken(c, "COMPLETION before HELLO");
+		return route_broken(c, f->type == FRAME_COMPLETION
+		                           ? "COMPLETION before HELLO"
+		                           : "HEARTBEAT before HELLO");
+	if (f->type == FRAME_HEARTBEAT)
+		return route_heartbeat(c, f);
 	c->answered += f->count > 1 ? f->count : 1;
 	if (c->answered > c->asked + ROUTE_EXCESS_MAX)
 		return route_broken(c, "COMPLETIONs that nobody asked for");
@@ -327,6 +346,39 @@ route_dispatch(struct supervisor *s, const struct frame *f)
 	link_send(s->flusher.link);
 }
 
+/* CANCEL and RECALL: about what a worker was sent. One that is gone, or is
+ * about to be, has nothing to cancel. */
+static void
+route_message(struct supervisor *s, const struct frame *f)
+{
+	struct child *w = route_worker(s, f->slot, f->spawn);
+
+	if (w == NULL || w->link == NULL ||
+	    (w->phase != CHILD_READY && w->phase != CHILD_DRAINING))
+		return;
+	frame_add(link_out(w->link), f->type, f->slot, f->spawn, f->count,
+	          f->payload);
+	link_send(w->link);
+}
+
+static void
+route_kill(struct supervisor *s, const struct frame *f)
+{
+	struct child *w = route_worker(s, f->slot, f->spawn);
+	struct error err = { 0 };
+	struct slice grace;
+
+	if (w == NULL)
+		return;
+	if (value_check_frame(f->payload, 4, &err) == 0 &&
+	    value_get(f->payload, SLICE_LITERAL("grace_us"), &grace) &&
+	    value_type(grace) == VALUE_INT && value_item(grace).i > 0)
+		child_terminate(w, (uint64_t)value_item(grace).i,
+		                "ended at the flusher's request");
+	else
+		child_kill(w, true, "killed at the flusher's request");
+}
+
 static void
 route_status(struct supervisor *s, const struct frame *f)
 {
@@ -360,7 +412,7 @@ route_status(struct supervisor *s, const struct frame *f)
 static int
 route_flusher_frame_cb(void *arg, const struct frame *f)
 {
-	struct child *c = arg, *w;
+	struct child *c = arg;
 	struct supervisor *s;
 
 	CHECK_OBJ(c, CHILD_MAGIC);
@@ -373,10 +425,12 @@ route_flusher_frame_cb(void *arg, const struct frame *f)
 	case FRAME_DISPATCH:
 		route_dispatch(s, f);
 		return 0;
+	case FRAME_CANCEL:
+	case FRAME_RECALL:
+		route_message(s, f);
+		return 0;
 	case FRAME_KILL:
-		w = route_worker(s, f->slot, f->spawn);
-		if (w != NULL)
-			child_kill(w, true, "killed at the flusher's request");
+		route_kill(s, f);
 		return 0;
 	case FRAME_STATUS:
 		route_status(s, f);
@@ -392,6 +446,7 @@ route_flusher_frame_cb(void *arg, const struct frame *f)
 	case FRAME_GONE:
 	case FRAME_DRAIN:
 	case FRAME_KEPT:
+	case FRAME_HEARTBEAT:
 	case FRAME_REQUEST:
 	case FRAME_REPLY:
 		break;

@@ -31,6 +31,8 @@
 #define ROUTE_FRAME_US UINT64_C(9400000)
 #define ROUTE_HELLO_MAX (64U << 10)
 #define ROUTE_STATUS_MAX (24U << 10)
+#define ROUTE_HEARTBEAT_MAX (64U << 10) /* one frame */
+#define ROUTE_HEARTBEATS_MAX ((size_t)1 << 20) /* unsent, then they drop */
 
 struct child;
 struct link;

@@ -148,6 +148,9 @@ void reconcile_reap(struct supervisor *s);
 /* SIGKILL to the child and its process group. wanted: not its fault. */
 void child_kill(struct child *c, bool wanted, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* SIGTERM to a worker, SIGKILL to what is left of it after grace_us. Wanted:
+ * it gets nothing more, and its death is not its fault. */
+void child_terminate(struct child *c, uint64_t grace_us, const char *reason);
 /* After reaping or after the socket's end: finishes it when both are true. */
 void child_maybe_ended(struct child *c);
 

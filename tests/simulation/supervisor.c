@@ -379,7 +379,10 @@ frame_from_flusher(struct supervisor *s, const struct frame *f)
 		break;
 	case FRAME_STATUS:
 	case FRAME_TICK:
+	case FRAME_CANCEL: /* its workers ignore it, and are killed then */
+	case FRAME_RECALL:
 		break;
+	case FRAME_HEARTBEAT:
 	case FRAME_COMPLETION:
 	case FRAME_UNDELIVERABLE:
 	case FRAME_GONE:
