@@ -68,8 +68,10 @@ sleep_run(const struct task *t, struct outcome *o)
 		return;
 	}
 	until = clock_mono_us() + us;
-	runtime_sleep_until(until);
-	o->result = t->input;
+	if (runtime_sleep_until(until))
+		o->result = t->input;
+	else
+		outcome_fail(o, "Rappel.Cancelled", "cancelled while it slept");
 }
 
 static void

@@ -17,13 +17,20 @@
 #include "common/scoreboard.h"
 #include "common/value.h"
 #include "worker/actions.h"
+#include "worker/inbox.h"
 #include "worker/worker.h"
 
 #define EXIT_BUG 70
 #define PAYLOAD_DEPTH_MAX 40
-#define READ_BYTES ((size_t)128 << 10)
 #define KEEP_BYTES ((size_t)1 << 20)
-#define ITEM_PARTS 8U
+#define ITEM_PARTS 8U /* at least; a ninth is heartbeat_us */
+
+/* Of an answer: docs/protocol.md, COMPLETION. */
+enum status {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_PENDING = 3,
+};
 
 /* The process's own: there is one runtime, and actions ask it things. */
 static struct {
@@ -32,13 +39,19 @@ static struct {
 	uint32_t spawn;
 	size_t value_bytes_max;
 	struct scoreboard *board; /* NULL: none */
-	struct buf in;
+	struct inbox inbox;
 	struct buf out;
 	size_t begun;    /* where the COMPLETION frame in out begins */
 	size_t count_at; /* where its number of items is to be written */
 	uint32_t count;
 	uint64_t oldest_us; /* when the first of them was ready */
 	struct outcome outcome;
+	/* Of the action that runs. */
+	const struct task *task;
+	bool cancelled;
+	bool cancel_told; /* by runtime_wait() */
+	uint64_t looked_us;
+	uint64_t beat_us;
 } rt;
 
 int
@@ -58,25 +71,6 @@ runtime_orphaned(void)
 {
 	log_debug("the supervisor is gone");
 	_exit(0);
-}
-
-void
-runtime_sleep_until(uint64_t mono_us)
-{
-	struct pollfd p = { .fd = rt.fd, .events = POLLRDHUP };
-
-	for (;;) {
-		uint64_t now = clock_mono_us(), left;
-		struct timespec ts;
-
-		if (now >= mono_us)
-			return;
-		left = mono_us - now;
-		ts.tv_sec = (time_t)(left / CLOCK_SECOND_US);
-		ts.tv_nsec = (long)(left % CLOCK_SECOND_US) * 1000;
-		if (ppoll(&p, 1, &ts, NULL) > 0)
-			runtime_orphaned();
-	}
 }
 
 void
@@ -142,10 +136,40 @@ task_has_place(const struct task *t)
 }
 
 static void
+extra_add(struct buf *b, const struct outcome *o)
+{
+	value_pack_map(b, (uint32_t)(o->extra.kind_count > 0) +
+	                      (uint32_t)(o->extra.usage_count > 0) +
+	                      (uint32_t)(o->extra.log.len > 0));
+	if (o->extra.kind_count > 0) {
+		value_pack_text(b, "kinds");
+		value_pack_array(b, o->extra.kind_count);
+		value_pack_raw(b, buf_slice(&o->extra.kinds));
+	}
+	if (o->extra.usage_count > 0) {
+		value_pack_text(b, "usage");
+		value_pack_map(b, o->extra.usage_count);
+		value_pack_raw(b, buf_slice(&o->extra.usage));
+	}
+	if (o->extra.log.len > 0) {
+		value_pack_text(b, "log");
+		value_pack_str(b, o->extra.log.data, o->extra.log.len);
+	}
+}
+
+static void
 completion_add(const struct task *t, const struct outcome *o, uint64_t run_us,
                uint64_t now_us)
 {
 	static const uint8_t array32[] = { 0xdd, 0, 0, 0, 0 };
+	static const uint32_t parts[] = {
+		[STATUS_DONE] = 7, [STATUS_FAILED] = 8, [STATUS_PENDING] = 6
+	};
+	bool more = o->extra.kind_count + o->extra.usage_count > 0 ||
+	            o->extra.log.len > 0;
+	enum status status = o->failed    ? STATUS_FAILED
+	                     : o->pending ? STATUS_PENDING
+	                                  : STATUS_DONE;
 	struct buf *b = &rt.out;
 
 	if (rt.count == 0) {
@@ -155,19 +179,21 @@ completion_add(const struct task *t, const struct outcome *o, uint64_t run_us,
 		buf_add(b, array32, sizeof(array32));
 		rt.oldest_us = now_us;
 	}
-	value_pack_array(b, o->failed ? 8 : 7);
+	value_pack_array(b, parts[status] + more);
 	value_pack_uint(b, t->token);
 	value_pack_bin(b, t->instance.data, t->instance.len);
 	value_pack_uint(b, t->activation);
 	value_pack_uint(b, t->attempt);
-	value_pack_uint(b, o->failed);
+	value_pack_uint(b, status);
 	value_pack_uint(b, run_us);
-	if (o->failed) {
+	if (status == STATUS_FAILED) {
 		value_pack_text(b, o->error);
 		value_pack_str(b, o->cause.data, o->cause.len);
-	} else {
+	} else if (status == STATUS_DONE) {
 		value_pack_raw(b, o->result);
 	}
+	if (more)
+		extra_add(b, o);
 	rt.count++;
 	/* The answer is whole, and nobody has it yet. */
 	if (task_has_place(t))
@@ -183,7 +209,7 @@ hello_send(void)
 	struct buf *b = &rt.out;
 	size_t begun = frame_begin(b, FRAME_HELLO, rt.slot, rt.spawn);
 
-	value_pack_map(b, 6);
+	value_pack_map(b, 7);
 	value_pack_text(b, "protocol");
 	value_pack_uint(b, PROTOCOL_VERSION);
 	value_pack_text(b, "pid");
@@ -193,13 +219,163 @@ hello_send(void)
 	for (uint32_t i = 0; i < ACTIONS_COUNT; i++)
 		value_pack_text(b, actions[i].name);
 	value_pack_text(b, "window");
-	value_pack_uint(b, RUNTIME_WINDOW);
+	/* What waits in a worker without one cannot be taken back. */
+	value_pack_uint(b, rt.board != NULL ? RUNTIME_WINDOW : 1);
 	value_pack_text(b, "scoreboard");
 	value_pack_bool(b, rt.board != NULL);
+	value_pack_text(b, "cancel");
+	value_pack_bool(b, true);
 	value_pack_text(b, "language");
 	value_pack_text(b, "native");
 	frame_end(b, begun, 0);
 	send_all(b);
+}
+
+/* ---- while an action runs ---- */
+
+static void
+input_lost(void)
+{
+	log_error("socket: %s", strerror(errno));
+	_exit(1);
+}
+
+static void
+cancel_look(void)
+{
+	if (inbox_look(&rt.inbox) < 0)
+		runtime_orphaned();
+	if (!rt.cancelled && rt.inbox.token_count > 0)
+		rt.cancelled = inbox_cancelled(&rt.inbox, rt.task->token);
+}
+
+bool
+runtime_cancelled(void)
+{
+	uint64_t now;
+
+	if (rt.cancelled)
+		return true;
+	now = clock_mono_us();
+	if (now - rt.looked_us < RUNTIME_LOOK_US)
+		return false;
+	rt.looked_us = now;
+	if (rt.count > 0 && now - rt.oldest_us >= RUNTIME_HOLD_US)
+		completions_flush();
+	cancel_look();
+	return rt.cancelled;
+}
+
+/* Until which time poll() may sleep; NULL: for ever. */
+static const struct timespec *
+wait_left(uint64_t until_us, uint64_t now_us, struct timespec *ts)
+{
+	uint64_t left = until_us > now_us ? until_us - now_us : 0;
+
+	if (until_us == RUNTIME_NEVER)
+		return NULL;
+	ts->tv_sec = (time_t)(left / CLOCK_SECOND_US);
+	ts->tv_nsec = (long)(left % CLOCK_SECOND_US) * 1000;
+	return ts;
+}
+
+int
+runtime_wait(struct pollfd *extra, uint32_t n, uint64_t until_us)
+{
+	struct pollfd p[RUNTIME_POLL_MAX + 1];
+
+	ASSERT(n <= RUNTIME_POLL_MAX);
+	completions_flush();
+	for (uint32_t i = 0; i < n; i++)
+		p[i + 1] = extra[i];
+	for (;;) {
+		struct timespec ts;
+		uint64_t now;
+		int ready;
+
+		cancel_look();
+		if (rt.cancelled && !rt.cancel_told) {
+			rt.cancel_told = true;
+			return -ECANCELED;
+		}
+		/* What does not fit would be readable for ever. */
+		p[0] = (struct pollfd){ .fd = rt.fd, .events = POLLRDHUP };
+		if (inbox_has_room(&rt.inbox))
+			p[0].events |= POLLIN;
+		now = clock_mono_us();
+		ready = ppoll(p, n + 1, wait_left(until_us, now, &ts), NULL);
+		if (ready < 0 && errno != EINTR)
+			input_lost();
+		if (ready <= 0) {
+			if (ready == 0 && clock_mono_us() >= until_us)
+				return 0;
+			continue;
+		}
+		if ((p[0].revents & ~POLLIN) != 0)
+			runtime_orphaned();
+		ready -= p[0].revents != 0;
+		if (ready == 0)
+			continue;
+		for (uint32_t i = 0; i < n; i++)
+			extra[i].revents = p[i + 1].revents;
+		return ready;
+	}
+}
+
+bool
+runtime_sleep_until(uint64_t mono_us)
+{
+	/* Sleeping is living. */
+	uint64_t beat_us = rt.task->heartbeat_us / 3;
+
+	for (;;) {
+		uint64_t until = mono_us, now = clock_mono_us();
+
+		if (rt.cancelled)
+			return false;
+		if (beat_us > 0 && now < mono_us && mono_us - now > beat_us)
+			until = now + beat_us;
+		if (runtime_wait(NULL, 0, until) < 0)
+			return false;
+		if (until == mono_us)
+			return true;
+		(void)runtime_heartbeat(SLICE_NONE);
+	}
+}
+
+bool
+runtime_heartbeat(struct slice progress)
+{
+	uint64_t now = clock_mono_us();
+	struct buf *b = &rt.out;
+	size_t begun;
+	ssize_t n;
+
+	ASSERT(progress.len <= RUNTIME_PROGRESS_MAX);
+	if (now - rt.beat_us < RUNTIME_BEAT_US)
+		return false;
+	completions_flush();
+	begun = frame_begin(b, FRAME_HEARTBEAT, rt.slot, rt.spawn);
+	value_pack_array(b, 1);
+	value_pack_array(b, 2);
+	value_pack_uint(b, rt.task->token);
+	if (progress.len > 0)
+		value_pack_raw(b, progress);
+	else
+		value_pack_null(b);
+	frame_end(b, begun, 1);
+	/* Nobody misses it: it is not worth waiting for whoever reads. */
+	n = send(rt.fd, b->data, b->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0) {
+		b->len = 0;
+		if (errno != EAGAIN && errno != EINTR)
+			runtime_orphaned();
+		return false;
+	}
+	buf_drop(b, (size_t)n);
+	send_all(b);
+	rt.beat_us = now;
+	return true;
 }
 
 /* ---- running ---- */
@@ -210,7 +386,7 @@ task_read(struct cursor *c, struct task *t)
 {
 	uint32_t parts;
 
-	if (cursor_array(c, &parts) < 0 || parts != ITEM_PARTS ||
+	if (cursor_array(c, &parts) < 0 || parts < ITEM_PARTS ||
 	    cursor_uint(c, &t->token) < 0 ||
 	    cursor_bytes(c, &t->instance) < 0 || t->instance.len != 16 ||
 	    cursor_uint(c, &t->activation) < 0 ||
@@ -221,6 +397,15 @@ task_read(struct cursor *c, struct task *t)
 	    t->token > SCOREBOARD_TOKEN_MAX || c->at >= c->end)
 		return -EPROTO;
 	t->input = cursor_value(c);
+	t->heartbeat_us = 0;
+	if (parts > ITEM_PARTS && cursor_uint(c, &t->heartbeat_us) < 0)
+		return -EPROTO;
+	/* Of a later protocol. */
+	for (uint32_t i = ITEM_PARTS + 1; i < parts; i++) {
+		if (c->at >= c->end)
+			return -EPROTO;
+		(void)cursor_value(c);
+	}
 	return 0;
 }
 
@@ -239,7 +424,13 @@ task_run(const struct task *t, uint64_t *clock_us)
 	    !scoreboard_claim(rt.board, (uint32_t)t->place, t->token, began))
 		return; /* it runs elsewhere */
 	outcome_reset(o);
-	if (action == NULL) {
+	rt.task = t;
+	rt.cancelled = rt.cancel_told = false;
+	if (rt.inbox.token_count > 0 &&
+	    inbox_cancelled(&rt.inbox, t->token)) {
+		outcome_fail(o, "Rappel.Cancelled",
+		             "cancelled before it began");
+	} else if (action == NULL) {
 		outcome_fail(o, "Rappel.UnknownAction",
 		             "this worker has no action \"%.*s\"",
 		             (int)(t->action.len < 128 ? t->action.len : 128),
@@ -282,38 +473,28 @@ dispatch_run(const struct frame *f)
 	return 0;
 }
 
-/* Everything whole that is in the buffer. 1 after DRAIN. */
+/* Everything whole that has come. 1 after DRAIN. */
 static int
 frames_run(void)
 {
-	size_t at = 0;
-	int rc = 0;
-
-	while (rc == 0) {
-		struct slice rest = { rt.in.data + at, rt.in.len - at };
+	for (;;) {
 		struct error err = { 0 };
 		struct frame f;
-		ssize_t n = frame_decode(rest, FRAME_BYTES_MAX,
-		                         PEER_SUPERVISOR, &f, &err);
+		int rc = inbox_next(&rt.inbox, &f, &err);
 
-		if (n == 0)
-			break;
-		if (n < 0) {
+		if (rc == 0)
+			return 0;
+		if (rc > 0 && f.type == FRAME_DRAIN)
+			return 1;
+		if (rc > 0 && f.type == FRAME_CANCEL)
+			rc = inbox_forget(&rt.inbox, &f, &err);
+		if (rc < 0) {
 			log_error("frame refused: %s", err.message);
 			return -EPROTO;
 		}
-		at += (size_t)n;
-		if (f.slot != rt.slot || f.spawn != rt.spawn) {
-			log_error("frame refused: not for us");
+		if (f.type == FRAME_DISPATCH && dispatch_run(&f) < 0)
 			return -EPROTO;
-		}
-		if (f.type == FRAME_DISPATCH)
-			rc = dispatch_run(&f);
-		else if (f.type == FRAME_DRAIN)
-			rc = 1;
 	}
-	buf_drop(&rt.in, at);
-	return rc;
 }
 
 /* We are a subreaper: what programs of actions left behind and has ended. No
@@ -329,29 +510,20 @@ strays_reap(void)
 static void
 input_read(void)
 {
-	int flags = rt.count > 0 ? MSG_DONTWAIT : 0;
+	int rc = -EAGAIN;
 
-	for (;;) {
-		ssize_t n;
-
-		if (flags == 0)
-			strays_reap();
-
-		buf_reserve(&rt.in, READ_BYTES);
-		n = recv(rt.fd, rt.in.data + rt.in.len, READ_BYTES, flags);
-		if (n > 0) {
-			rt.in.len += (size_t)n;
-			return;
-		}
-		if (n == 0)
-			runtime_orphaned();
-		if (errno == EAGAIN) {
-			completions_flush();
-			flags = 0;
-		} else if (errno != EINTR) {
-			log_error("socket: %s", strerror(errno));
-			_exit(1);
-		}
+	if (rt.count > 0)
+		rc = inbox_read(&rt.inbox, false);
+	if (rc == -EAGAIN) {
+		completions_flush();
+		strays_reap();
+		rc = inbox_read(&rt.inbox, true);
+	}
+	if (rc == -ECONNRESET)
+		runtime_orphaned();
+	if (rc < 0) {
+		errno = -rc;
+		input_lost();
 	}
 }
 
@@ -378,6 +550,7 @@ runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
 	rt.slot = slot;
 	rt.spawn = spawn;
 	rt.value_bytes_max = value_bytes_max;
+	inbox_init(&rt.inbox, fd, slot, spawn);
 	board_open(board_fd);
 	hello_send();
 	do {
@@ -385,10 +558,9 @@ runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
 		rc = frames_run();
 	} while (rc == 0);
 	completions_flush();
-	buf_fini(&rt.in);
+	inbox_fini(&rt.inbox);
 	buf_fini(&rt.out);
-	buf_fini(&rt.outcome.own);
-	buf_fini(&rt.outcome.cause);
+	outcome_fini(&rt.outcome);
 	scoreboard_unmap(&rt.board);
 	return rc > 0 ? 0 : EXIT_BUG;
 }

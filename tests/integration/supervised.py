@@ -31,7 +31,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("RAPPEL_BUILD", "build"))
 
 (HELLO, DISPATCH, COMPLETION, UNDELIVERABLE, GONE, KILL, DRAIN, STATUS,
- ACK, KEPT, REQUEST, REPLY) = (1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31)
+ ACK, KEPT, CANCEL, HEARTBEAT, REQUEST, REPLY) = (
+     1, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 30, 31)
 STARTING, WORKING, AWAY, DRAINING = 0, 1, 2, 3
 INSTANCE = bytes(range(16))
 

@@ -7,8 +7,8 @@ import sys
 import time
 import unittest
 
-from supervised import (COMPLETION, DISPATCH, GONE, HELLO, INSTANCE, KILL,
-                        STATUS, WORKING, Case, wait_for)
+from supervised import (CANCEL, COMPLETION, DISPATCH, GONE, HEARTBEAT, HELLO,
+                        INSTANCE, KILL, STATUS, WORKING, Case, wait_for)
 
 
 class Actions(Case):
@@ -176,6 +176,71 @@ class Actions(Case):
         while len(done) < len(items):
             done.update(i[0] for i in self.peer.expect(COMPLETION)[4])
         self.assertLess(time.monotonic() - begun, 20)
+
+    # ---- cancelled ----
+
+    def cancel(self, *tokens):
+        self.peer.send([CANCEL, self.hello[1], self.hello[2], len(tokens),
+                        list(tokens)])
+
+    def answers(self, count):
+        got = []
+        while len(got) < count:
+            got += self.peer.expect(COMPLETION)[4]
+        return got
+
+    def test_says_that_it_can_be_cancelled(self):
+        self.assertIs(self.hello[4]["cancel"], True)
+
+    def test_cancelled_while_it_sleeps(self):
+        self.dispatch(self.peer, self.hello, (1, "echo", 1),
+                      (2, "sleep", {"seconds": 1000}), (3, "echo", 3))
+        self.assertEqual(self.answers(1)[0][0], 1)
+        begun = time.monotonic()
+        self.cancel(2)
+        failed, other = self.answers(2)
+        self.assertLess(time.monotonic() - begun, 0.5)
+        self.assertEqual(failed[:5] + failed[6:],
+                         [2, INSTANCE, 7, 1, 1, "Rappel.Cancelled",
+                          "cancelled while it slept"])
+        self.assertEqual((other[0], other[4], other[6]), (3, 0, 3))
+
+    def test_cancelled_before_it_begins(self):
+        """Dispatch and cancellation come together: nothing is run, and what
+        is not named is."""
+        self.dispatch(self.peer, self.hello, (1, "sleep", {"seconds": 1000}),
+                      (2, "echo", 2), (3, "echo", 3))
+        self.cancel(1, 3)
+        got = {item[0]: item[4:5] + item[6:] for item in self.answers(3)}
+        self.assertEqual(got, {
+            1: [1, "Rappel.Cancelled", got[1][2]], 2: [0, 2],
+            3: [1, "Rappel.Cancelled", "cancelled before it began"]})
+        # A token that was answered or never was means nothing any more.
+        self.cancel(1, 2, 3, 4)
+        self.dispatch(self.peer, self.hello, (4, "sleep", {"ms": 1}))
+        self.assertEqual(self.answers(1)[0][4], 0)
+
+    def test_frames_that_come_while_it_sleeps_wait(self):
+        self.dispatch(self.peer, self.hello, (1, "sleep", {"seconds": 1000}))
+        big = "x" * (1 << 20)
+        for token in range(2, 6):
+            self.dispatch(self.peer, self.hello, (token, "echo", big))
+        self.cancel(1)
+        got = self.answers(5)
+        self.assertEqual([item[0] for item in got], [1, 2, 3, 4, 5])
+        self.assertEqual([item[4] for item in got], [1, 0, 0, 0, 0])
+        self.assertTrue(all(item[6] == big for item in got[1:]))
+
+    def test_sleeping_is_living(self):
+        """Its state demands heartbeats; parts that are not known yet are
+        ignored."""
+        self.peer.send([DISPATCH, 0, 1, 1, [
+            [7, INSTANCE, 7, 1, "sleep", 0, 0, {"seconds": 1000}, 300000,
+             {"of": ["a later protocol"]}]]])
+        for _ in range(3):
+            self.assertEqual(self.peer.expect(HEARTBEAT)[3:], [1, [[7, None]]])
+        self.cancel(7)
+        self.assertEqual(self.answers(1)[0][6], "Rappel.Cancelled")
 
 
 EVIL = """#!/usr/bin/python3 -B
