@@ -106,7 +106,7 @@ inbox_next(struct inbox *in, struct frame *out, struct error *err)
 			if (out->slot == in->slot && out->spawn == in->spawn)
 				return 1;
 			error_set(err, "a frame for slot %u spawn %u",
-			          out->slot, out->spawn);
+				  out->slot, out->spawn);
 			return -EPROTO;
 		}
 		turn(in);
@@ -120,7 +120,7 @@ inbox_next(struct inbox *in, struct frame *out, struct error *err)
 /* The tokens, up to max of them: their number, or -EPROTO. */
 static int
 cancel_read(const struct frame *f, uint64_t *tokens, uint32_t max,
-            struct error *err)
+	    struct error *err)
 {
 	struct cursor c;
 	uint32_t count;
@@ -165,7 +165,7 @@ look(struct inbox *in, const struct buf *b, size_t *at)
 		if (f.type != FRAME_CANCEL)
 			continue;
 		got = cancel_read(&f, in->tokens + in->token_count,
-		                  INBOX_TOKENS_MAX - in->token_count, &err);
+				  INBOX_TOKENS_MAX - in->token_count, &err);
 		if (got < 0)
 			in->blind = true;
 		else
@@ -193,7 +193,7 @@ inbox_look(struct inbox *in)
 			 * what comes goes elsewhere, and the beginning of a
 			 * frame with it. */
 			buf_add(&in->later, in->now.data + in->looked,
-			        in->now.len - in->looked);
+				in->now.len - in->looked);
 			in->now.len = in->looked;
 			in->split = true;
 		}

@@ -47,7 +47,7 @@ int inbox_read(struct inbox *in, bool wait) MUST_CHECK;
 /* The next whole frame, good until the next call: 1; 0 when there is none;
  * -EPROTO with err when it is not one for us. */
 int inbox_next(struct inbox *in, struct frame *out,
-               struct error *err) MUST_CHECK;
+	       struct error *err) MUST_CHECK;
 
 /* Reads what is there, and looks for CANCEL. 0, -ECONNRESET at the end. */
 int inbox_look(struct inbox *in) MUST_CHECK;
@@ -58,6 +58,6 @@ bool inbox_cancelled(const struct inbox *in, uint64_t token);
 /* A CANCEL whose turn it is: everything that its tokens could name has been
  * run. -EPROTO with err when it is malformed. */
 int inbox_forget(struct inbox *in, const struct frame *cancel,
-                 struct error *err) MUST_CHECK;
+		 struct error *err) MUST_CHECK;
 
 #endif

@@ -37,7 +37,7 @@ teardown(void)
 
 static void
 add_frame(struct buf *b, enum frame_type type, const uint64_t *numbers,
-          uint32_t count)
+	  uint32_t count)
 {
 	size_t begun = frame_begin(b, type, SLOT, SPAWN);
 
@@ -86,8 +86,7 @@ expect_none(void)
 	ck_assert_int_eq(inbox_next(&in, &f, &err), 0);
 }
 
-START_TEST(frames_in_order)
-{
+START_TEST (frames_in_order) {
 	setup();
 	ck_assert_int_eq(inbox_read(&in, false), -EAGAIN);
 	send_frame(FRAME_DISPATCH, 1);
@@ -105,8 +104,7 @@ END_TEST
 
 /* What is behind the frame in hand, in every way it may have come: cut after
  * each of its bytes, with the first part read before the action began. */
-START_TEST(sees_cancel_before_its_turn)
-{
+START_TEST (sees_cancel_before_its_turn) {
 	struct buf b = BUF_EMPTY;
 	uint64_t numbers[] = { 11, 12 };
 	size_t first;
@@ -149,8 +147,7 @@ START_TEST(sees_cancel_before_its_turn)
 }
 END_TEST
 
-START_TEST(a_cancel_names_what_came_before_it)
-{
+START_TEST (a_cancel_names_what_came_before_it) {
 	struct frame f;
 
 	setup();
@@ -173,8 +170,7 @@ START_TEST(a_cancel_names_what_came_before_it)
 }
 END_TEST
 
-START_TEST(tokens_are_bounded)
-{
+START_TEST (tokens_are_bounded) {
 	uint64_t *numbers = mem_calloc(2000, sizeof(*numbers));
 	struct buf b = BUF_EMPTY;
 
@@ -197,8 +193,7 @@ START_TEST(tokens_are_bounded)
 END_TEST
 
 /* What comes while an action runs is read up to a bound, and not lost. */
-START_TEST(what_comes_is_bounded)
-{
+START_TEST (what_comes_is_bounded) {
 	size_t len = (size_t)9 << 20, sent = 0, got = 0, at = 0;
 	uint8_t *big = mem_zalloc(len);
 	struct buf b = BUF_EMPTY;
@@ -257,8 +252,7 @@ static const struct {
 };
 
 /* Looking ahead neither complains nor reads on; in its turn it is refused. */
-START_TEST(bad_frames_are_refused_in_their_turn)
-{
+START_TEST (bad_frames_are_refused_in_their_turn) {
 	struct frame f;
 	int rc;
 
