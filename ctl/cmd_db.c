@@ -86,8 +86,8 @@ check_migratable(struct pg *pg, int version)
 
 /*
  * Applies the next migration in a transaction of its own. *done_out: none
- * was left. The lock is held until the end, and the version is read behind
- * it: of two who migrate, the second finds nothing to do.
+ * was left. The version is read behind the lock: of two who migrate, the
+ * second finds nothing to do.
  */
 static int
 migrate_one(struct pg *pg, const struct schema_migration **applied_out,
@@ -96,9 +96,7 @@ migrate_one(struct pg *pg, const struct schema_migration **applied_out,
 	int version;
 	int rc;
 
-	rc = pg_script(pg, "BEGIN; SET LOCAL statement_timeout = 0;"
-			   "SELECT pg_advisory_xact_lock("
-			   "hashtextextended('rappel migrate', 0))");
+	rc = pg_script(pg, "BEGIN");
 	if (rc == CTL_OK)
 		rc = pg_schema_version(pg, &version);
 	if (rc == CTL_OK)
@@ -179,6 +177,13 @@ cmd_db_migrate(struct ctl *c)
 		print_migrations(c, before, SCHEMA_VERSION, true);
 		goto out;
 	}
+	/* Until the session ends: whoever comes first does all of them. */
+	rc = pg_script(pg, "SET statement_timeout = 0");
+	if (rc == CTL_OK)
+		rc = pg_script(pg, "SELECT pg_advisory_lock("
+				   "hashtextextended('rappel migrate', 0))");
+	if (rc != CTL_OK)
+		goto out;
 	version = before;
 	while (!done) {
 		const struct schema_migration *applied = NULL;

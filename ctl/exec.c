@@ -144,6 +144,8 @@ take_effects(struct exec *x)
 			d.kind = DUE_TIMER;
 			heap_push(x, d);
 			break;
+		case EFFECT_PENDING:
+			break; /* a mock is everybody's answer */
 		case EFFECT_ABANDON:
 			/* It is looked at again before it happens. */
 			break;

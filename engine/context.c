@@ -1,6 +1,8 @@
 /*
  * context - the context object, "$$", as far as an expression looks at it.
  */
+#include <stdio.h>
+
 #include "common/value.h"
 #include "engine/instance_parts.h"
 #include "engine/timestamp.h"
@@ -56,6 +58,23 @@ pack_item(struct buf *to, const struct branch *item, uint8_t parts)
 	}
 }
 
+/* The attempt that is about to be wanted, or is: what a Task looks at before
+ * it waits is of the id that it gets then. */
+static void
+pack_task(struct buf *to, const struct instance *i, const struct branch *b)
+{
+	char id[UUID_TEXT_SIZE];
+	char token[UUID_TEXT_SIZE + 24];
+
+	uuid_text(&i->id, id);
+	snprintf(token, sizeof(token), "%s.%u.%u", id,
+		 b->activation != 0 ? b->activation : i->activations + 1,
+		 b->attempt);
+	value_pack_text(to, "Task");
+	value_pack_map(to, 1);
+	pack_slice(to, "Token", slice_of(token));
+}
+
 /* The branch for an item of the innermost Map around b, or NULL. */
 static const struct branch *
 item_of(const struct branch *b)
@@ -74,12 +93,13 @@ context_create(const struct instance *i, const struct branch *b, uint8_t parts)
 	const struct branch *item =
 	    (parts & (CONTEXT_INDEX | CONTEXT_ITEM)) ? item_of(b) : NULL;
 	bool execution = parts & (CONTEXT_EXECUTION | CONTEXT_INPUT);
+	bool task = (parts & CONTEXT_TASK) && b->state->type == STATE_TASK;
 	struct buf to = BUF_EMPTY;
 	struct value *v;
 
 	value_pack_map(&to, (uint32_t)execution + (item != NULL) +
 				!!(parts & CONTEXT_STATE) +
-				!!(parts & CONTEXT_MACHINE));
+				!!(parts & CONTEXT_MACHINE) + task);
 	if (execution)
 		pack_execution(&to, i, parts);
 	if (item != NULL)
@@ -98,6 +118,8 @@ context_create(const struct instance *i, const struct branch *b, uint8_t parts)
 		pack_slice(&to, "Id", i->workflow);
 		pack_slice(&to, "Name", i->workflow);
 	}
+	if (task)
+		pack_task(&to, i, b);
 	v = value_create(buf_slice(&to));
 	buf_fini(&to);
 	return v;

@@ -45,7 +45,8 @@ struct slice definition_state_name(const struct definition *d, uint32_t no);
 const char *definition_state_type(const struct definition *d, uint32_t no);
 /*
  * The action a Task calls (Resource, or the last part of an ARN, after the
- * last ':' or '/'), borrowed; empty for other types.
+ * last ':' or '/'; without ".waitForTaskToken"), borrowed; empty for other
+ * types.
  */
 struct slice definition_state_action(const struct definition *d, uint32_t no);
 /* A Task's Resource as it stands in the text, borrowed; empty for others. */

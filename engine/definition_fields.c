@@ -434,6 +434,7 @@ context_of(struct slice text)
 		{ "$$.StateMachine.", CONTEXT_MACHINE },
 		{ "$$.Map.Item.Index", CONTEXT_INDEX },
 		{ "$$.Map.Item.Value", CONTEXT_ITEM },
+		{ "$$.Task.", CONTEXT_TASK },
 	};
 	const uint8_t *at = text.data;
 	const uint8_t *end = text.data + text.len;

@@ -56,7 +56,8 @@ enum context_part {
 	CONTEXT_MACHINE = BIT(3),
 	CONTEXT_INDEX = BIT(4), /* Map.Item.Index */
 	CONTEXT_ITEM = BIT(5),  /* Map.Item.Value */
-	CONTEXT_ALL = BIT(6) - 1,
+	CONTEXT_TASK = BIT(6),  /* Task.Token */
+	CONTEXT_ALL = BIT(7) - 1,
 };
 
 /* ErrorEquals. */
@@ -129,6 +130,7 @@ struct state {
 		struct {
 			struct slice resource;       /* as it is in the text */
 			struct slice action;         /* a part of it */
+			bool waits; /* for somebody with its token */
 			struct number_field timeout; /* s */
 			struct number_field heartbeat; /* s */
 		} task;

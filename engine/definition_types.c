@@ -57,6 +57,20 @@ resource_action(struct slice resource)
 	return (struct slice){ resource.data + at, resource.len - at };
 }
 
+/* The suffix says that the action only begins what somebody else finishes. */
+static bool
+waits_for_token(struct slice *action)
+{
+	static const char suffix[] = ".waitForTaskToken";
+	const size_t len = sizeof(suffix) - 1;
+
+	if (action->len < len ||
+	    memcmp(action->data + action->len - len, suffix, len) != 0)
+		return false;
+	action->len -= len;
+	return true;
+}
+
 static void
 task_read(struct parser *p, const struct fields *fs, struct state *s)
 {
@@ -70,6 +84,7 @@ task_read(struct parser *p, const struct fields *fs, struct state *s)
 	} else if (field_string(p, fs, FIELD_RESOURCE, &resource)) {
 		s->task.resource = parser_text(p, resource);
 		s->task.action = resource_action(s->task.resource);
+		s->task.waits = waits_for_token(&s->task.action);
 		if (s->task.action.len == 0)
 			field_error(p, fs, FIELD_RESOURCE, "names no action");
 	}

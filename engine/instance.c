@@ -163,6 +163,7 @@ branch_leave(struct instance *i, struct branch *b)
 {
 	branch_unwant(i, b);
 	branch_keep(i, &b->input, NULL);
+	i->pending -= b->phase == BRANCH_PENDING;
 	free(b->retries);
 	b->retries = NULL;
 	b->attempt = 0;
@@ -227,6 +228,7 @@ failure_set(struct instance *i, struct slice name, struct slice cause)
 {
 	failure_copy(&i->failure.name, name);
 	failure_copy(&i->failure.cause, cause);
+	i->failure.kinds.len = 0;
 	i->failure.final = false;
 	i->failure.poison = false;
 }
@@ -364,19 +366,79 @@ instance_destroy(struct instance **ip)
 	value_unref(&i->output);
 	buf_fini(&i->failure.name);
 	buf_fini(&i->failure.cause);
+	buf_fini(&i->failure.kinds);
 	definition_unref(&i->definition);
 	i->magic = 0;
 	free(i);
 }
 
+/* ---- finished by somebody else ---- */
+
+/* When its time is over; 0: never. */
+static int64_t
+pending_due(const struct branch *b)
+{
+	if (b->due_us == 0 ||
+	    (b->beat_due_us != 0 && b->beat_due_us < b->due_us))
+		return b->beat_due_us;
+	return b->due_us;
+}
+
+/* Counts from now on again. */
+static void
+pending_beat(struct instance *i, struct branch *b)
+{
+	if (b->heartbeat_us != 0)
+		b->beat_due_us = time_add(i->now_us, b->heartbeat_us);
+	effects_add(i->out, EFFECT_PENDING, b->activation);
+}
+
+/* The action has ended, the attempt goes on, and began with the action. */
+static void
+pending_begin(struct instance *i, struct branch *b, const struct event *e)
+{
+	b->phase = BRANCH_PENDING;
+	i->pending++;
+	b->due_us = 0;
+	b->beat_due_us = 0;
+	if (b->timeout_us != 0)
+		b->due_us = time_add(time_sub(e->at_us, e->run_us),
+				     b->timeout_us);
+	pending_beat(i, b);
+}
+
+/* What follows is as if the action itself had answered. */
+static void
+pending_over(struct instance *i, struct branch *b)
+{
+	if (b->phase != BRANCH_PENDING)
+		return;
+	b->phase = BRANCH_ACTION;
+	i->pending--;
+}
+
 /* ---- events ---- */
+
+/* What the worker says that the error counts as, too. */
+static void
+failure_kinds(struct instance *i, struct slice extra)
+{
+	struct slice kinds;
+
+	if (extra.len > 0 &&
+	    value_get(extra, SLICE_LITERAL("kinds"), &kinds) &&
+	    value_type(kinds) == VALUE_ARRAY)
+		buf_add(&i->failure.kinds, kinds.data, kinds.len);
+}
 
 static struct branch *
 action_ended(struct instance *i, struct branch *b, const struct event *e)
 {
+	pending_over(i, b);
 	if (e->kind == EVENT_SUCCEEDED)
 		return state_result(i, b, value_create(e->value));
 	failure_set(i, e->error, e->cause);
+	failure_kinds(i, e->extra);
 	if (e->kind == EVENT_LOST && ++b->deaths >= POISON_DEATHS) {
 		failure_text(i, "Rappel.Poison", "");
 		buf_printf(&i->failure.cause,
@@ -388,9 +450,28 @@ action_ended(struct instance *i, struct branch *b, const struct event *e)
 	return state_failed(i, b);
 }
 
+/* Nobody finished it in time. */
+static struct branch *
+pending_fired(struct instance *i, struct branch *b)
+{
+	if (b->due_us != 0 &&
+	    (b->beat_due_us == 0 || b->due_us <= b->beat_due_us))
+		failure_text(i, "States.Timeout",
+			     "nobody finished the task within its "
+			     "TimeoutSeconds");
+	else
+		failure_text(i, "States.HeartbeatTimeout",
+			     "no heartbeat of the task came within its "
+			     "HeartbeatSeconds");
+	pending_over(i, b);
+	return state_failed(i, b);
+}
+
 static struct branch *
 timer_fired(struct instance *i, struct branch *b)
 {
+	if (b->phase == BRANCH_PENDING)
+		return pending_fired(i, b);
 	branch_unwant(i, b);
 	if (b->phase == BRANCH_DELAY) {
 		b->phase = BRANCH_ENTERING;
@@ -408,13 +489,24 @@ timer_fired(struct instance *i, struct branch *b)
 static bool
 event_fits(const struct branch *b, const struct event *e)
 {
+	bool pending =
+	    b->phase == BRANCH_PENDING && b->attempt == e->attempt;
+	bool action = b->phase == BRANCH_ACTION && b->attempt == e->attempt;
+	int64_t due_us;
+
 	switch (e->kind) {
 	case EVENT_SUCCEEDED:
 	case EVENT_FAILED:
+	case EVENT_HEARTBEAT:
+		/* An answer under the token may come before the action's. */
+		return action || pending;
 	case EVENT_LOST:
-		return b->phase == BRANCH_ACTION && b->attempt == e->attempt;
+	case EVENT_PENDING:
+		return action;
 	case EVENT_FIRED:
-		return b->phase == BRANCH_TIMER || b->phase == BRANCH_DELAY;
+		due_us = pending_due(b);
+		return b->phase == BRANCH_TIMER || b->phase == BRANCH_DELAY ||
+		       (pending && due_us != 0 && e->at_us >= due_us);
 	case EVENT_CANCEL:
 		break;
 	}
@@ -449,6 +541,12 @@ instance_apply(struct instance *i, const struct event *e, struct effects *out)
 			     "the workflow ran longer than its "
 			     "TimeoutSeconds");
 		instance_finish(i, INSTANCE_TIMED_OUT);
+	} else if (e->kind == EVENT_PENDING) {
+		pending_begin(i, b, e);
+	} else if (e->kind == EVENT_HEARTBEAT) {
+		/* While the action runs its worker is asked for them. */
+		if (b->phase == BRANCH_PENDING)
+			pending_beat(i, b);
 	} else {
 		/* Of a Task: it is wanted no more, whatever follows, unless
 		 * Retry wants it again under the same id. */
@@ -473,8 +571,9 @@ instance_wanted(const struct instance *i, struct effects *out)
 		effects_add(out, EFFECT_TIMER, ACTIVATION_WORKFLOW);
 	for (struct branch *b = i->wanted_first; b != NULL; b = b->wanted_next)
 		effects_add(out,
-			    b->phase == BRANCH_ACTION ? EFFECT_ACTION
-						      : EFFECT_TIMER,
+			    b->phase == BRANCH_ACTION    ? EFFECT_ACTION
+			    : b->phase == BRANCH_PENDING ? EFFECT_PENDING
+							 : EFFECT_TIMER,
 			    b->activation);
 }
 
@@ -517,10 +616,33 @@ instance_action(const struct instance *i, uint32_t activation,
 		.not_before_us = b->due_us,
 		.timeout_us = b->timeout_us,
 		.heartbeat_us = b->heartbeat_us,
+		.waits = b->state->task.waits,
 		.action = b->state->task.action,
 		.input = b->input,
 	};
 	return true;
+}
+
+bool
+instance_pending(const struct instance *i, uint32_t activation,
+		 struct pending_view *out)
+{
+	const struct branch *b;
+
+	CHECK_OBJ(i, INSTANCE_MAGIC);
+	b = wanted_find(i, activation);
+	if (b == NULL || b->phase != BRANCH_PENDING)
+		return false;
+	*out = (struct pending_view){ .attempt = b->attempt,
+				      .due_us = pending_due(b) };
+	return true;
+}
+
+uint32_t
+instance_pending_count(const struct instance *i)
+{
+	CHECK_OBJ(i, INSTANCE_MAGIC);
+	return i->pending;
 }
 
 bool
@@ -557,7 +679,8 @@ instance_timer(const struct instance *i, uint32_t activation,
 		return true;
 	}
 	b = wanted_find(i, activation);
-	if (b == NULL || b->phase == BRANCH_ACTION)
+	if (b == NULL ||
+	    (b->phase != BRANCH_TIMER && b->phase != BRANCH_DELAY))
 		return false;
 	*due_us_out = b->due_us;
 	return true;

@@ -41,6 +41,8 @@ const char *instance_status_name(enum instance_status s);
 enum effect_kind {
 	EFFECT_ACTION,  /* an attempt is ready: instance_action() */
 	EFFECT_TIMER,   /* a timer is wanted: instance_timer() */
+	EFFECT_PENDING, /* somebody else is to finish it, perhaps in another
+	                 * time than before: instance_pending() */
 	EFFECT_ABANDON, /* that activation is no longer wanted */
 	EFFECT_END,     /* the instance ended: instance_end() */
 };
@@ -113,6 +115,7 @@ struct action_view {
 	int64_t not_before_us;    /* retry delay; 0: at once */
 	uint64_t timeout_us;      /* TimeoutSeconds(Path); 0: none */
 	uint64_t heartbeat_us;    /* HeartbeatSeconds(Path); 0: none */
+	bool waits;               /* a good answer of it makes it PENDING */
 	struct slice action;      /* what to call */
 	struct value *input;      /* effective input; borrowed */
 };
@@ -125,7 +128,22 @@ bool instance_timer(const struct instance *i, uint32_t activation,
                     int64_t *due_us_out);
 
 /*
- * Where a wanted activation of either kind stands, for the journal's readers.
+ * An attempt that somebody else finishes, with a SUCCEEDED or FAILED of that
+ * number. When its time is over a FIRED of that number, not before due_us,
+ * makes the engine fail it.
+ */
+struct pending_view {
+	uint32_t attempt;
+	int64_t due_us; /* when to fire, unless a heartbeat comes; 0: never */
+};
+/* False when that activation does not wait for somebody now. */
+bool instance_pending(const struct instance *i, uint32_t activation,
+                      struct pending_view *out);
+/* How many activations wait for somebody. */
+uint32_t instance_pending_count(const struct instance *i);
+
+/*
+ * Where a wanted activation of any kind stands, for the journal's readers.
  * False when it is not wanted, or is the workflow's own timer.
  */
 struct place_view {

@@ -39,6 +39,7 @@
 enum branch_phase {
 	BRANCH_ENTERING, /* about to enter its state */
 	BRANCH_ACTION,   /* an attempt is wanted */
+	BRANCH_PENDING,  /* somebody else finishes the attempt */
 	BRANCH_TIMER,    /* a Wait */
 	BRANCH_DELAY,    /* waits to enter its state again (Retry) */
 	BRANCH_SPREAD,   /* its spread is at work */
@@ -67,7 +68,10 @@ struct branch {
 	struct value *item;    /* the Map's, if something looks at it */
 	struct retry_count *retries; /* one a retrier, made at the first */
 	int64_t entered_us;
-	int64_t due_us; /* timer; of an action: not before; 0: at once */
+	/* Of a timer; of an action: not before; 0: at once; PENDING: when
+	 * its time is over; 0: never. */
+	int64_t due_us;
+	int64_t beat_due_us; /* PENDING: when a heartbeat is due; 0: never */
 	uint64_t timeout_us;
 	uint64_t heartbeat_us;
 	/* All that is wanted, by rising activation. */
@@ -107,6 +111,8 @@ struct spread {
 struct failure {
 	struct buf name;
 	struct buf cause;
+	struct buf kinds; /* names that it counts as, too: a msgpack array,
+			   * or empty */
 	bool final; /* a bound of the engine: no Retry, no Catch */
 	bool poison; /* it kills workers: no Retry */
 };
@@ -129,6 +135,7 @@ struct instance {
 	struct branch *root;
 	struct spread *work;  /* may begin branches; innermost first */
 	uint32_t activations; /* the last id given */
+	uint32_t pending;     /* branches of that phase */
 	uint32_t entries;     /* caused by this event */
 	uint64_t made;        /* bytes of values made by this event */
 	uint64_t events;      /* applied */
@@ -169,7 +176,7 @@ void branch_leave(struct instance *i, struct branch *b);
 bool branch_want(struct instance *i, struct branch *b);
 void branch_unwant(struct instance *i, struct branch *b);
 
-/* Copies name and cause. */
+/* Copies name and cause; of no other kinds. */
 void failure_set(struct instance *i, struct slice name, struct slice cause);
 void failure_text(struct instance *i, const char *name, const char *cause);
 /* Ends the instance; everything wanted is abandoned. */
@@ -279,6 +286,17 @@ time_add(int64_t at_us, uint64_t delay_us)
 	    __builtin_add_overflow(at_us, (int64_t)delay_us, &sum))
 		return INT64_MAX;
 	return sum;
+}
+
+static inline int64_t
+time_sub(int64_t at_us, uint64_t age_us)
+{
+	int64_t difference;
+
+	if (age_us > INT64_MAX ||
+	    __builtin_sub_overflow(at_us, (int64_t)age_us, &difference))
+		return INT64_MIN;
+	return difference;
 }
 
 #endif

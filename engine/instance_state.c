@@ -153,14 +153,14 @@ error_output(const struct instance *i)
 
 /*
  * Another attempt of the same action, under the same id. False with the
- * failure set when it cannot be: its input looks at $$.State.RetryCount and
- * fails now.
+ * failure set when it cannot be: its input looks at $$.State.RetryCount or at
+ * its token, and fails now.
  */
 static bool
 action_again(struct instance *i, struct branch *b, uint64_t delay_us)
 {
 	b->attempt++;
-	if (b->state->entry_context & CONTEXT_STATE) {
+	if (b->state->entry_context & (CONTEXT_STATE | CONTEXT_TASK)) {
 		struct value *selected = state_selected(i, b);
 		struct value *input =
 		    selected == NULL ? NULL : state_payload(i, b, selected);
@@ -479,6 +479,7 @@ step(struct instance *i, struct branch *b)
 	case BRANCH_JOINED:
 		return spread_join(i, b);
 	case BRANCH_ACTION:
+	case BRANCH_PENDING:
 	case BRANCH_TIMER:
 	case BRANCH_DELAY:
 	case BRANCH_SPREAD:

@@ -24,6 +24,7 @@ enum column {
 	COLUMN_RUN,
 	COLUMN_VALUE, /* or the error's name */
 	COLUMN_CAUSE,
+	COLUMN_EXTRA,
 	COLUMNS,
 };
 
@@ -94,10 +95,29 @@ column_text(struct entry *e, struct slice text)
 	json_write_str(text, e->json);
 }
 
-static bool
-is_null(struct slice value)
+static void
+column_value(struct entry *e, struct slice value)
 {
-	return value.len == 0 || value_type(value) == VALUE_NULL;
+	if (value.len == 0 || value_type(value) == VALUE_NULL) {
+		e->owed++;
+		return;
+	}
+	column(e);
+	json_write(value, e->json);
+}
+
+/* Of an attempt in a worker, which is named. */
+static bool
+kind_ran(enum event_kind kind)
+{
+	return kind == EVENT_SUCCEEDED || kind == EVENT_FAILED ||
+	       kind == EVENT_LOST || kind == EVENT_PENDING;
+}
+
+static bool
+kind_has_value(enum event_kind kind)
+{
+	return kind == EVENT_SUCCEEDED || kind == EVENT_HEARTBEAT;
 }
 
 void
@@ -105,8 +125,6 @@ journal_entry_add(struct buf *json, int64_t row_at_us, const struct event *e,
 		  const struct journal_place *place)
 {
 	struct entry entry = { json, 0 };
-	bool attempt = e->kind == EVENT_SUCCEEDED || e->kind == EVENT_FAILED ||
-		       e->kind == EVENT_LOST;
 
 	buf_reserve(json, 128);
 	if (json->len > 0 && json->data[json->len - 1] != '[')
@@ -119,22 +137,22 @@ journal_entry_add(struct buf *json, int64_t row_at_us, const struct event *e,
 	column_int(&entry, e->attempt);
 	column_place(&entry, place->state_no);
 	column_place(&entry, place->index);
-	if (attempt) {
+	if (kind_ran(e->kind) && e->worker != WORKER_NONE) {
 		column_int(&entry, e->worker);
 		column(&entry);
 		add_uint(json, e->run_us);
 	} else {
-		entry.owed += 2;
+		entry.owed += 2; /* nobody ran it */
 	}
-	if (e->kind == EVENT_SUCCEEDED) {
-		if (!is_null(e->value)) {
-			column(&entry);
-			json_write(e->value, json);
-		}
+	if (kind_has_value(e->kind)) {
+		column_value(&entry, e->value);
+		entry.owed++; /* no cause */
 	} else {
 		column_text(&entry, e->error);
 		column_text(&entry, e->cause);
 	}
+	if (e->extra.len > 0)
+		column_value(&entry, e->extra);
 	buf_add_byte(json, ']');
 }
 
@@ -231,11 +249,13 @@ read_text(struct cursor *c, uint32_t *left, struct slice *out)
 	return item.type == VALUE_STR || item.type == VALUE_NULL;
 }
 
-/* What ends an entry: a value, or an error with its cause. */
+/* A value or an error, and its cause. */
 static bool
-read_tail(struct cursor *c, uint32_t *left, struct event *e)
+read_answer(struct cursor *c, uint32_t *left, struct event *e)
 {
-	if (e->kind != EVENT_SUCCEEDED)
+	struct slice none = SLICE_NONE;
+
+	if (!kind_has_value(e->kind))
 		return read_text(c, left, &e->error) &&
 		       read_text(c, left, &e->cause);
 	e->value = SLICE_LITERAL("\xc0");
@@ -243,6 +263,31 @@ read_tail(struct cursor *c, uint32_t *left, struct event *e)
 		--*left;
 		e->value = cursor_value(c);
 	}
+	return read_text(c, left, &none) && none.data == NULL;
+}
+
+static bool
+read_extra(struct cursor *c, uint32_t *left, struct event *e)
+{
+	if (*left == 0)
+		return true;
+	--*left;
+	e->extra = cursor_value(c);
+	return value_type(e->extra) == VALUE_MAP;
+}
+
+/* Who ran it: null is nobody. */
+static bool
+read_worker(struct cursor *c, uint32_t *left, struct event *e)
+{
+	struct cursor peek = *c;
+	bool nobody = kind_ran(e->kind) &&
+		      (*left == 0 || cursor_next(&peek).type == VALUE_NULL);
+	uint64_t worker;
+
+	if (!read_uint(c, left, WORKER_NONE - 1, &worker))
+		return false;
+	e->worker = nobody ? WORKER_NONE : (uint32_t)worker;
 	return true;
 }
 
@@ -254,12 +299,11 @@ read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us, struct event *e)
 	uint64_t activation;
 	uint64_t attempt;
 	uint64_t place;
-	uint64_t worker;
 	struct item at;
 
 	*e = (struct event){ .at_us = row_at_us };
 	if (*left < COLUMN_ACTIVATION ||
-	    !read_uint(c, left, EVENT_LOST, &kind) || kind == 0)
+	    !read_uint(c, left, EVENT_HEARTBEAT, &kind) || kind == 0)
 		return false;
 	e->kind = (enum event_kind)kind;
 	at = cursor_next(c);
@@ -271,13 +315,13 @@ read_entry(struct cursor *c, uint32_t *left, int64_t row_at_us, struct event *e)
 	    !read_uint(c, left, UINT32_MAX, &attempt) ||
 	    !read_uint(c, left, UINT64_MAX, &place) || /* state */
 	    !read_uint(c, left, UINT64_MAX, &place) || /* index */
-	    !read_uint(c, left, UINT32_MAX, &worker) ||
+	    !read_worker(c, left, e) ||
 	    !read_uint(c, left, UINT64_MAX, &e->run_us))
 		return false;
 	e->activation = (uint32_t)activation;
 	e->attempt = (uint32_t)attempt;
-	e->worker = (uint32_t)worker;
-	return read_tail(c, left, e) && *left == 0;
+	return read_answer(c, left, e) && read_extra(c, left, e) &&
+	       *left == 0;
 }
 
 int

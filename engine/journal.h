@@ -5,10 +5,12 @@
  * JSON array of arrays:
  *
  *   [kind, at, activation, attempt, state, index, worker, run_us,
- *    value | error, cause]
+ *    value | error, cause, extra]
  *
  * at is in microseconds after the row's "at" column; state is the number in
- * workflow_versions.states or null; index the Map item or branch or null.
+ * workflow_versions.states or null; index the Map item or branch or null;
+ * worker null where there was none. extra is what a worker said of the
+ * attempt beside how it ended.
  * Trailing nulls are left out. The view rappel.history shows an entry a row.
  */
 #ifndef ENGINE_JOURNAL_H

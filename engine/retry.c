@@ -30,18 +30,13 @@ retry_jitter(const struct uuid *instance, uint32_t activation, uint32_t attempt,
 	return (uint64_t)((unsigned __int128)h * delay_us >> 64);
 }
 
-/*
- * The two wildcards leave out what would fail again in any case, and
- * States.TaskFailed leaves out timeouts, as the language says.
- */
-static bool
-match(const struct error_match *m, struct slice name)
-{
-	bool runtime = slice_is(name, "States.Runtime") ||
-		       slice_is(name, "States.DataLimitExceeded");
-	bool heartbeat = slice_is(name, "States.HeartbeatTimeout");
-	bool timeout = heartbeat || slice_is(name, "States.Timeout");
+/* Languages say at most so much of what an error counts as. */
+#define KINDS_MAX 32U
+#define KIND_BYTES_MAX 128U
 
+static bool
+named(const struct error_match *m, struct slice name)
+{
 	for (uint32_t n = 0; n < m->count; n++) {
 		struct slice other = m->names[n];
 
@@ -50,7 +45,44 @@ match(const struct error_match *m, struct slice name)
 		     memcmp(other.data, name.data, name.len) == 0))
 			return true;
 	}
-	return (m->all && !runtime) ||
+	return false;
+}
+
+/* Is one of the names one of those that the error counts as, too? */
+static bool
+named_as(const struct error_match *m, struct slice kinds)
+{
+	struct cursor c = cursor_of(kinds);
+	uint32_t count;
+
+	if (kinds.len == 0 || m->count == 0 || cursor_array(&c, &count) < 0)
+		return false;
+	for (uint32_t n = 0; n < count && n < KINDS_MAX; n++) {
+		struct slice kind = cursor_value(&c);
+
+		if (value_type(kind) == VALUE_STR &&
+		    value_item(kind).bytes.len <= KIND_BYTES_MAX &&
+		    named(m, value_item(kind).bytes))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The two wildcards leave out what would fail again in any case, and
+ * States.TaskFailed leaves out timeouts, as the language says.
+ */
+static bool
+match(const struct error_match *m, const struct failure *f)
+{
+	struct slice name = buf_slice(&f->name);
+	bool runtime = slice_is(name, "States.Runtime") ||
+		       slice_is(name, "States.DataLimitExceeded");
+	bool heartbeat = slice_is(name, "States.HeartbeatTimeout");
+	bool timeout = heartbeat || slice_is(name, "States.Timeout");
+
+	return named(m, name) || named_as(m, buf_slice(&f->kinds)) ||
+	       (m->all && !runtime) ||
 	       (m->task_failed && !runtime && !timeout) ||
 	       (m->timeout && heartbeat);
 }
@@ -81,7 +113,7 @@ retry_next(struct instance *i, struct branch *b, uint64_t *delay_us_out)
 	for (uint32_t n = 0; n < s->retrier_count; n++) {
 		const struct retrier *r = &s->retriers[n];
 
-		if (!match(&r->match, buf_slice(&i->failure.name)))
+		if (!match(&r->match, &i->failure))
 			continue;
 		if (b->retries == NULL)
 			b->retries =
@@ -102,7 +134,7 @@ const struct catcher *
 retry_catcher(const struct instance *i, const struct state *s)
 {
 	for (uint32_t n = 0; n < s->catcher_count; n++) {
-		if (match(&s->catchers[n].match, buf_slice(&i->failure.name)))
+		if (match(&s->catchers[n].match, &i->failure))
 			return &s->catchers[n];
 	}
 	return NULL;

@@ -29,9 +29,11 @@ struct orphan {
 	uint64_t frame;
 	uint64_t run_us;
 	uint16_t worker;
-	bool failed;
-	size_t error_len; /* failed: text is error and cause */
+	enum completion_status status;
+	/* SUCCEEDED: the result; FAILED: error and cause; then the extra. */
 	struct buf text;
+	size_t error_len;
+	size_t extra_len;
 };
 
 LIST_HEAD(bucket, orphan);
@@ -163,6 +165,9 @@ adopt_completion(struct flusher *f, uint16_t worker,
 	struct adopt *a = f->adopt;
 	struct orphan *o;
 
+	/* It is asked for again, as if nobody had had it. */
+	if (c->status == COMPLETION_NOT_BEGUN)
+		return;
 	if (a->settled || orphan_find(a, &c->instance, c->activation,
 	                              c->attempt) != NULL) {
 		f->counters.completions_late++;
@@ -173,14 +178,13 @@ adopt_completion(struct flusher *f, uint16_t worker,
 	o->frame = f->ack.received;
 	o->run_us = c->run_us;
 	o->worker = worker;
-	o->failed = c->failed;
-	if (c->failed) {
-		o->error_len = c->error.len;
-		buf_add(&o->text, c->error.data, c->error.len);
-		buf_add(&o->text, c->cause.data, c->cause.len);
-	} else {
-		buf_add(&o->text, c->value.data, c->value.len);
-	}
+	o->status = c->status;
+	o->error_len = c->error.len;
+	o->extra_len = c->extra.len;
+	buf_add(&o->text, c->error.data, c->error.len);
+	buf_add(&o->text, c->cause.data, c->cause.len);
+	buf_add(&o->text, c->value.data, c->value.len);
+	buf_add(&o->text, c->extra.data, c->extra.len);
 }
 
 bool
@@ -235,20 +239,26 @@ orphan_apply(struct flusher *f, struct lease *lease, struct orphan *o)
 	struct completion c = { .instance = o->instance,
 		                .activation = o->activation,
 		                .attempt = o->attempt,
-		                .failed = o->failed,
+		                .status = o->status,
 		                .run_us = o->run_us };
 	struct slice text = buf_slice(&o->text);
 	struct error err = { .message = "" };
+	struct action_view view;
 	struct event event;
+	bool waits = instance_action(lease->engine, o->activation, &view) &&
+	             view.waits;
 
-	if (o->failed) {
+	text.len -= o->extra_len;
+	if (o->extra_len > 0)
+		c.extra = (struct slice){ text.data + text.len, o->extra_len };
+	if (o->status == COMPLETION_FAILED) {
 		c.error = (struct slice){ text.data, o->error_len };
 		c.cause = (struct slice){ text.data + o->error_len,
 			                  text.len - o->error_len };
-	} else {
+	} else if (o->status == COMPLETION_SUCCEEDED) {
 		c.value = text;
 	}
-	completion_event(&c, f->config.value_bytes_max, &err, &event);
+	completion_event(&c, waits, f->config.value_bytes_max, &err, &event);
 	event.at_us = flusher_now_us(f);
 	event.worker = o->worker;
 	f->counters.adopted++;

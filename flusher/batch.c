@@ -396,6 +396,7 @@ void
 batch_perform(struct flusher *f, struct lease *lease,
               const struct effects *effects)
 {
+	struct pending_view pending;
 	int64_t due_us;
 
 	for (uint32_t i = 0; i < effects->count; i++) {
@@ -410,6 +411,15 @@ batch_perform(struct flusher *f, struct lease *lease,
 			                   &due_us))
 				timers_add(f->timers, lease, TIMER_FIRE,
 				           e->activation, due_us);
+			break;
+		case EFFECT_PENDING:
+			/* A heartbeat puts it off. */
+			timers_cancel(f->timers, lease, e->activation);
+			if (instance_pending(lease->engine, e->activation,
+			                     &pending) &&
+			    pending.due_us != 0)
+				timers_add(f->timers, lease, TIMER_FIRE,
+				           e->activation, pending.due_us);
 			break;
 		case EFFECT_ABANDON:
 			dispatch_abandon(f, lease, e->activation);

@@ -198,6 +198,7 @@ slot_adopt(struct flusher *f, struct slot *slot, uint32_t place)
 	flight->place = place;
 	flight->losses = 0;
 	flight->quick = false;
+	flight->waits = false;
 	flight->adopted = true;
 	places_reserve(&slot->places, place);
 	TAILQ_INSERT_TAIL(&slot->flights, flight, slot_entry);
@@ -251,7 +252,7 @@ int
 dispatch_hello(struct flusher *f, const struct frame *frame)
 {
 	struct dispatch *d = f->dispatch;
-	struct slice actions, window, name;
+	struct slice actions, window, recall, name;
 	struct slot *slot;
 
 	if (frame->slot >= SLOTS_MAX || value_type(frame->payload) != VALUE_MAP)
@@ -268,6 +269,9 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 	    value_type(window) == VALUE_INT && value_item(window).i > 0 &&
 	    value_item(window).i <= 1024)
 		slot->window = (uint32_t)value_item(window).i;
+	slot->recalls =
+	    value_get(frame->payload, SLICE_LITERAL("recall"), &recall) &&
+	    value_type(recall) == VALUE_BOOL && value_item(recall).b;
 	slot_board(f, slot, frame->payload);
 	if (frame->slot >= d->slots_used)
 		d->slots_used = frame->slot + 1U;
@@ -455,6 +459,7 @@ slot_launch(struct flusher *f, struct slot *slot, struct route *route,
 	flight->kill_us = 0;
 	flight->place = SCOREBOARD_NO_PLACE;
 	flight->quick = route_quick(route);
+	flight->waits = view->waits;
 	flight->ordinal = slot->relayed++;
 	TAILQ_INSERT_TAIL(&slot->flights, flight, slot_entry);
 	LIST_INSERT_HEAD(&ready->lease->flights, flight, lease_entry);
@@ -600,6 +605,7 @@ dispatch_take_on(struct flusher *f, struct flight *flight,
 	flight->attempt = attempt;
 	flight->route = route_find(&f->dispatch->routes, view.action);
 	flight->timeout_us = view.timeout_us;
+	flight->waits = view.waits;
 	flight->kill_us = 0;
 	watch_deadlines(f->dispatch);
 }

@@ -18,7 +18,8 @@
 #include "flusher/lease.h"
 #include "flusher/trace.h"
 
-/* -EPROTO: no such item. -EBADMSG: its token belongs to another action. */
+/* -EPROTO: no such item. -EBADMSG: its token belongs to another action.
+ * -EPERM: it gives back what nobody may have asked it for. */
 static int
 complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
              uint64_t now_us)
@@ -48,6 +49,12 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	    flight->attempt != done.attempt ||
 	    !uuid_equal(&flight->instance, &done.instance))
 		return -EBADMSG;
+	if (done.status == COMPLETION_NOT_BEGUN) {
+		if (!slot->recalls)
+			return -EPERM;
+		flight_give_back(d, flight);
+		return 0;
+	}
 	f->counters.completions++;
 	if (flight->lease == NULL) {
 		bool unasked = flight->adopted && !adopt_settled(f->adopt);
@@ -60,7 +67,8 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 		return 0;
 	}
 	route_ran(flight->route, done.run_us);
-	completion_event(&done, f->config.value_bytes_max, &err, &event);
+	completion_event(&done, flight->waits, f->config.value_bytes_max, &err,
+	                 &event);
 	event.at_us = (int64_t)now_us + f->clock.offset_us;
 	event.worker = slot->no;
 	batch_apply(f, flight->lease, &event);
@@ -111,6 +119,12 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 			slot_refuse(f, slot,
 			            "it answered for an action that it was not "
 			            "given under that token");
+			return 0;
+		}
+		if (r == -EPERM) {
+			slot_refuse(f, slot,
+			            "it gave an action back and never said "
+			            "that it answers RECALL");
 			return 0;
 		}
 		if (r < 0) {

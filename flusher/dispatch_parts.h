@@ -25,6 +25,7 @@ struct slot {
 	uint32_t spawn;
 	uint32_t window;
 	bool lied;        /* nothing it says counts any more */
+	bool recalls;     /* it says that it answers RECALL */
 	uint64_t relayed; /* items sent to this spawn */
 	uint64_t heard_us; /* when it last answered */
 	uint64_t looked_us; /* when its front was last looked at */

@@ -40,6 +40,7 @@ struct flight {
 	uint32_t next_free;
 	uint8_t losses; /* as in struct ready */
 	bool quick;
+	bool waits;   /* as in struct action_view */
 	bool adopted; /* an earlier flusher's; has no lease at first */
 };
 

@@ -149,10 +149,19 @@ timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
 		               .at_us = flusher_now_us(f),
 		               .activation = activation };
 
-	if (kind == TIMER_FIRE)
+	struct pending_view pending;
+
+	switch (kind) {
+	case TIMER_FIRE:
+		if (lease->engine != NULL &&
+		    instance_pending(lease->engine, activation, &pending))
+			event.attempt = pending.attempt;
 		batch_apply(f, lease, &event);
-	else
+		break;
+	case TIMER_RETRY:
 		dispatch_ready(f, lease, activation);
+		break;
+	}
 }
 
 void

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* The version this build was made for: the number of the last file. */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 struct schema_migration {
 	int version; /* 1-based, without gaps */

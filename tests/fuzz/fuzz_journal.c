@@ -46,9 +46,12 @@ round_trip(const struct event *e)
 	if (r == NULL || journal_reader_next(r, &again, NULL) != 1 ||
 	    again.kind != e->kind || again.at_us != e->at_us ||
 	    again.activation != e->activation || again.attempt != e->attempt ||
+	    (e->worker == WORKER_NONE) != (again.worker == WORKER_NONE) ||
+	    again.extra.len > 0 != e->extra.len > 0 ||
 	    !same_bytes(again.error, e->error) ||
 	    !same_bytes(again.cause, e->cause) ||
-	    (e->kind == EVENT_SUCCEEDED && !value_equal(again.value, e->value)))
+	    (e->value.len > 0 && !value_equal(again.value, e->value)) ||
+	    (e->extra.len > 0 && !value_equal(again.extra, e->extra)))
 		abort();
 	journal_reader_destroy(&r);
 	buf_fini(&row);

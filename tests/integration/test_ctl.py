@@ -118,7 +118,7 @@ class UsageTest(unittest.TestCase):
                 self.assertIn("run start", done.out)
 
     def test_version(self):
-        self.assertEqual(harness.ctl("version", "--json").json["schema"], 1)
+        self.assertEqual(harness.ctl("version", "--json").json["schema"], 2)
         self.assertEqual(harness.ctl("--version").out,
                          harness.ctl("version").out)
 
@@ -188,24 +188,26 @@ class ConfigTest(unittest.TestCase):
         self.assertNotIn("hush", done.err)
 
 
+MIGRATIONS = [{"version": 1, "name": "rappel"},
+              {"version": 2, "name": "tasks"}]
+
+
 class DatabaseTest(Case):
     migrated = False
 
     def test_migrate(self):
         done = self.ctl("db", "version", "--json", code=78)
-        self.assertEqual(done.json, {"schema": 0, "supported": 1,
+        self.assertEqual(done.json, {"schema": 0, "supported": 2,
                                      "state": "missing"})
         done = self.ctl("db", "migrate", "--dry-run", "--json")
         self.assertEqual(done.json, {
-            "schema_before": 0, "schema": 0,
-            "pending": [{"version": 1, "name": "rappel"}]})
+            "schema_before": 0, "schema": 0, "pending": MIGRATIONS})
         self.assertIn("CREATE TABLE rappel.workflow_instances",
                       self.ctl("db", "migrate", "--print").out)
         self.ctl("db", "version", code=78)
         done = self.ctl("db", "migrate", "--json")
         self.assertEqual(done.json, {
-            "schema_before": 0, "schema": 1,
-            "applied": [{"version": 1, "name": "rappel"}]})
+            "schema_before": 0, "schema": 2, "applied": MIGRATIONS})
         self.assertEqual(self.ctl("db", "migrate", "--json").json["applied"],
                          [])
         self.assertIn("up to date", self.ctl("db", "migrate").err)
@@ -226,7 +228,8 @@ class DatabaseTest(Case):
         for thread in threads:
             thread.join()
         self.assertEqual([done.code for done in found], [0] * 4, found)
-        self.assertEqual(sum(len(done.json["applied"]) for done in found), 1)
+        self.assertEqual(sum(len(done.json["applied"]) for done in found),
+                         len(MIGRATIONS))
 
     def test_failed_migration_leaves_nothing(self):
         self.sql("CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE "
@@ -249,13 +252,13 @@ class DatabaseTest(Case):
         self.assertIn("rappelctl db migrate", done.err)
         harness.migrate(self.conninfo)
         # The next version still works with us, the one after does not.
-        self.sql("INSERT INTO rappel.migrations VALUES (2, 'later')")
+        self.sql("INSERT INTO rappel.migrations VALUES (3, 'later')")
         self.ctl("run", "list")
         self.assertIn("newer", self.ctl("db", "migrate", code=78).err)
-        self.sql("INSERT INTO rappel.migrations VALUES (3, 'much later')")
+        self.sql("INSERT INTO rappel.migrations VALUES (4, 'much later')")
         done = self.ctl("run", "list", code=78)
-        self.assertIn("has version 3", done.err)
-        self.assertIn("knows 1", done.err)
+        self.assertIn("has version 4", done.err)
+        self.assertIn("knows 2", done.err)
 
     def test_encoding(self):
         name = cluster.create("latin", "ENCODING LATIN1 LOCALE 'C' "

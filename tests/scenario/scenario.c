@@ -150,6 +150,7 @@ end_text(const struct scenario *s, struct buf *to)
 static void
 effect_text(const struct scenario *s, const struct effect *e, struct buf *to)
 {
+	struct pending_view pending;
 	int64_t due_us;
 
 	switch (e->kind) {
@@ -162,6 +163,13 @@ effect_text(const struct scenario *s, const struct effect *e, struct buf *to)
 			add_seconds(to, "at", due_us - START_US);
 		else
 			buf_add_text(to, " gone");
+		break;
+	case EFFECT_PENDING:
+		buf_printf(to, "pending %u", e->activation);
+		if (!instance_pending(s->instance, e->activation, &pending))
+			buf_add_text(to, " gone");
+		else if (pending.due_us != 0)
+			add_seconds(to, "until", pending.due_us - START_US);
 		break;
 	case EFFECT_ABANDON:
 		buf_printf(to, "abandon %u", e->activation);
@@ -348,9 +356,26 @@ event(struct scenario *s, const char *line, bool stale)
 		e.attempt = number(&at);
 		e.error = slice_of(word(&at));
 		e.cause = slice_of(at);
+	} else if (strcmp(kind, "failed-as") == 0) {
+		e.kind = EVENT_FAILED;
+		e.activation = number(&at);
+		e.attempt = number(&at);
+		e.error = slice_of(word(&at));
+		json_into(s, at, &s->values[no]);
+		e.extra = buf_slice(&s->values[no]);
+	} else if (strcmp(kind, "pending") == 0) {
+		e.kind = EVENT_PENDING;
+		e.activation = number(&at);
+		e.attempt = number(&at);
+		e.run_us = (uint64_t)(strtod(word(&at), NULL) * 1e6);
+	} else if (strcmp(kind, "heartbeat") == 0) {
+		e.kind = EVENT_HEARTBEAT;
+		e.activation = number(&at);
+		e.attempt = number(&at);
 	} else if (strcmp(kind, "fired") == 0) {
 		e.kind = EVENT_FIRED;
 		e.activation = number(&at);
+		e.attempt = number(&at); /* none: 0 */
 	} else if (strcmp(kind, "cancel") == 0) {
 		e.kind = EVENT_CANCEL;
 		e.cause = slice_of(at);

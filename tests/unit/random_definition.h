@@ -130,7 +130,7 @@ make_next(struct maker *m, struct place at)
 }
 
 static inline void
-make_input(struct maker *m, bool parameters)
+make_input(struct maker *m, bool parameters, bool task)
 {
 	static const char *const inputs[] = { "\"$\"", "\"$\"", "\"$\"",
 		"\"$.n\"", "null", "\"$$.Execution.Input\"" };
@@ -141,13 +141,16 @@ make_input(struct maker *m, bool parameters)
 		("{\"all.$\":\"$\",\"l.$\":\"$.l\",\"n\":5,"
 		 "\"r.$\":\"$$.State.RetryCount\"}"),
 		"{\"l\":[],\"n\":0,\"at.$\":\"$$.State.EnteredTime\"}",
+		/* Of a Task alone: the last. */
+		"{\"l.$\":\"$.l\",\"n\":3,\"t.$\":\"$$.Task.Token\"}",
 	};
+	const size_t count = sizeof(templates) / sizeof(templates[0]) - !task;
 
 	if (percent(m->chance, 5))
 		buf_printf(m->text, ",\"InputPath\":%s", ONE_OF(m, inputs));
 	if (parameters && percent(m->chance, 30))
 		buf_printf(m->text, ",\"Parameters\":%s",
-		           ONE_OF(m, templates));
+		           one_of(m, templates, count));
 }
 
 static inline void
@@ -268,10 +271,11 @@ make_state(struct maker *m, struct place at, uint32_t nest, bool *waited)
 	buf_printf(m->text, "\"S%u\":{", at.no);
 	switch (type) {
 	case MADE_TASK:
-		buf_add_text(m->text, "\"Type\":\"Task\",\"Resource\":\"x\"");
+		buf_printf(m->text, "\"Type\":\"Task\",\"Resource\":\"x%s\"",
+		           percent(m->chance, 15) ? ".waitForTaskToken" : "");
 		if (percent(m->chance, 10))
 			buf_add_text(m->text, ",\"TimeoutSeconds\":30");
-		if (percent(m->chance, 2))
+		if (percent(m->chance, 4))
 			buf_add_text(m->text, ",\"HeartbeatSecondsPath\":"
 			             "\"$.n\"");
 		*waited = true;
@@ -309,7 +313,7 @@ make_state(struct maker *m, struct place at, uint32_t nest, bool *waited)
 		make_next(m, at);
 	if (type < MADE_SUCCEED)
 		make_input(m, task || type == MADE_PASS ||
-		           type == MADE_PARALLEL);
+		           type == MADE_PARALLEL, task);
 	if (task || spread || type == MADE_PASS)
 		make_output(m, task || spread, spread);
 	if ((task || spread) && percent(m->chance, 40))

@@ -15,42 +15,79 @@ static const struct {
 	struct journal_place place;
 	const char *value; /* NULL: none */
 	const char *json;
+	const char *extra; /* NULL: none */
 } entries[] = {
 	{ "a result",
 	  { .kind = EVENT_SUCCEEDED, .at_us = ROW_AT + 5, .activation = 7,
 	    .attempt = 2, .worker = 3, .run_us = 1500 },
 	  { 4, 9 }, "{'a':[1,2.5,'x']}",
-	  "[1,5,7,2,4,9,3,1500,{\"a\":[1,2.5,\"x\"]}]" },
+	  "[1,5,7,2,4,9,3,1500,{\"a\":[1,2.5,\"x\"]}]", NULL },
 	{ "no index", { .kind = EVENT_SUCCEEDED, .at_us = ROW_AT,
 	    .activation = 1, .attempt = 1 }, { 0, -1 }, "true",
-	  "[1,0,1,1,0,null,0,0,true]" },
+	  "[1,0,1,1,0,null,0,0,true]", NULL },
 	{ "null as result", { .kind = EVENT_SUCCEEDED, .at_us = ROW_AT - 12,
 	    .activation = 4294967295, .attempt = 1,
 	    .run_us = UINT64_MAX }, { 100000, 0 }, "null",
-	  "[1,-12,4294967295,1,100000,0,0,18446744073709551615]" },
+	  "[1,-12,4294967295,1,100000,0,0,18446744073709551615]", NULL },
 	{ "a failure", { .kind = EVENT_FAILED, .at_us = ROW_AT + 1,
 	    .activation = 3, .attempt = 1, .worker = 1, .run_us = 2,
 	    .error = SLICE_LITERAL("Bad"),
 	    .cause = SLICE_LITERAL("a \"b\"\n\xc3\xa4") }, { 2, -1 }, NULL,
-	  "[2,1,3,1,2,null,1,2,\"Bad\",\"a \\\"b\\\"\\n\xc3\xa4\"]" },
+	  "[2,1,3,1,2,null,1,2,\"Bad\",\"a \\\"b\\\"\\n\xc3\xa4\"]", NULL },
 	{ "a lost worker", { .kind = EVENT_LOST, .at_us = ROW_AT,
 	    .activation = 3, .attempt = 1, .error = SLICE_LITERAL("Bad") },
-	  { 2, 1 }, NULL, "[5,0,3,1,2,1,0,0,\"Bad\"]" },
+	  { 2, 1 }, NULL, "[5,0,3,1,2,1,0,0,\"Bad\"]", NULL },
 	{ "a failure without cause", { .kind = EVENT_FAILED, .at_us = ROW_AT,
 	    .activation = 3, .attempt = 1, .error = SLICE_LITERAL("Bad") },
-	  { 2, 1 }, NULL, "[2,0,3,1,2,1,0,0,\"Bad\"]" },
+	  { 2, 1 }, NULL, "[2,0,3,1,2,1,0,0,\"Bad\"]", NULL },
 	{ "a failure without name", { .kind = EVENT_FAILED, .at_us = ROW_AT,
 	    .activation = 3, .attempt = 1, .cause = SLICE_LITERAL("c") },
-	  { 2, 1 }, NULL, "[2,0,3,1,2,1,0,0,null,\"c\"]" },
+	  { 2, 1 }, NULL, "[2,0,3,1,2,1,0,0,null,\"c\"]", NULL },
 	{ "a timer", { .kind = EVENT_FIRED, .at_us = ROW_AT,
-	    .activation = 12 }, { 5, -1 }, NULL, "[3,0,12,0,5]" },
+	    .activation = 12 }, { 5, -1 }, NULL, "[3,0,12,0,5]", NULL },
 	{ "the workflow's timer", { .kind = EVENT_FIRED, .at_us = ROW_AT },
-	  { -1, -1 }, NULL, "[3,0,0,0]" },
+	  { -1, -1 }, NULL, "[3,0,0,0]", NULL },
 	{ "a cancel", { .kind = EVENT_CANCEL, .at_us = ROW_AT,
 	    .cause = SLICE_LITERAL("why") }, { -1, -1 }, NULL,
-	  "[4,0,0,0,null,null,null,null,null,\"why\"]" },
+	  "[4,0,0,0,null,null,null,null,null,\"why\"]", NULL },
 	{ "a cancel without cause", { .kind = EVENT_CANCEL,
-	    .at_us = ROW_AT }, { -1, -1 }, NULL, "[4,0,0,0]" },
+	    .at_us = ROW_AT }, { -1, -1 }, NULL, "[4,0,0,0]", NULL },
+	{ "a result with more", { .kind = EVENT_SUCCEEDED, .at_us = ROW_AT,
+	    .activation = 1, .attempt = 1 }, { 0, -1 }, "true",
+	  "[1,0,1,1,0,null,0,0,true,null,{\"log\":\"x\"}]",
+	  "{'log':'x'}" },
+	{ "null with more", { .kind = EVENT_SUCCEEDED, .at_us = ROW_AT,
+	    .activation = 1, .attempt = 1 }, { 0, -1 }, "null",
+	  "[1,0,1,1,0,null,0,0,null,null,{}]", "{}" },
+	{ "a failure with kinds", { .kind = EVENT_FAILED, .at_us = ROW_AT,
+	    .activation = 3, .attempt = 1, .error = SLICE_LITERAL("Bad") },
+	  { 2, 1 }, NULL,
+	  "[2,0,3,1,2,1,0,0,\"Bad\",null,{\"kinds\":[\"Evil\"]}]",
+	  "{'kinds':['Evil']}" },
+	{ "a result of nobody's worker", { .kind = EVENT_SUCCEEDED,
+	    .at_us = ROW_AT, .activation = 1, .attempt = 1,
+	    .worker = WORKER_NONE }, { 0, -1 }, "7",
+	  "[1,0,1,1,0,null,null,null,7]", NULL },
+	{ "a failure of nobody's worker", { .kind = EVENT_FAILED,
+	    .at_us = ROW_AT, .activation = 1, .attempt = 1,
+	    .worker = WORKER_NONE }, { 0, -1 }, NULL, "[2,0,1,1,0]", NULL },
+	{ "pending", { .kind = EVENT_PENDING, .at_us = ROW_AT,
+	    .activation = 9, .attempt = 2, .worker = 4, .run_us = 70 },
+	  { 1, -1 }, NULL, "[6,0,9,2,1,null,4,70]", NULL },
+	{ "pending with more", { .kind = EVENT_PENDING, .at_us = ROW_AT,
+	    .activation = 9, .attempt = 2, .worker = 4, .run_us = 70 },
+	  { 1, -1 }, NULL,
+	  "[6,0,9,2,1,null,4,70,null,null,{\"usage\":{\"n\":1}}]",
+	  "{'usage':{'n':1}}" },
+	{ "pending that timed out", { .kind = EVENT_FIRED, .at_us = ROW_AT,
+	    .activation = 9, .attempt = 2 }, { 1, -1 }, NULL,
+	  "[3,0,9,2,1]", NULL },
+	{ "a heartbeat", { .kind = EVENT_HEARTBEAT, .at_us = ROW_AT,
+	    .activation = 9, .attempt = 2 }, { 1, -1 }, "null",
+	  "[7,0,9,2,1]", NULL },
+	{ "a heartbeat with progress", { .kind = EVENT_HEARTBEAT,
+	    .at_us = ROW_AT, .activation = 9, .attempt = 2 }, { 1, -1 },
+	  "{'done':3}", "[7,0,9,2,1,null,null,null,{\"done\":3}]", NULL },
 };
 
 #define COUNT (sizeof(entries) / sizeof(entries[0]))
@@ -88,15 +125,20 @@ START_TEST(test_entries)
 		struct event event = entries[n].event;
 		struct value *v = entries[n].value == NULL ? NULL :
 		    value_from(entries[n].value);
+		struct value *extra = entries[n].extra == NULL ? NULL :
+		    value_from(entries[n].extra);
 		size_t begin = row.len + (n > 0);
 
 		if (v != NULL)
 			event.value = v->s;
+		if (extra != NULL)
+			event.extra = extra->s;
 		journal_entry_add(&row, ROW_AT, &event, &entries[n].place);
 		ck_assert_msg(strcmp(buf_text(&row) + begin,
 		                     entries[n].json) == 0, "%s: %s",
 		              entries[n].name, (char *)row.data + begin);
 		value_unref(&v);
+		value_unref(&extra);
 	}
 	buf_add_byte(&row, ']');
 
@@ -107,6 +149,12 @@ START_TEST(test_entries)
 		ck_assert_int_eq(journal_reader_next(r, &e, NULL), 1);
 		expect_event(entries[n].name, &e, &entries[n].event,
 		             entries[n].value);
+		if (entries[n].extra == NULL)
+			ck_assert_msg(e.extra.len == 0, "%s: more",
+			              entries[n].name);
+		else
+			expect_value(entries[n].name, e.extra,
+			             entries[n].extra);
 	}
 	ck_assert_int_eq(journal_reader_next(r, &e, NULL), 0);
 	ck_assert_int_eq(journal_reader_next(r, &e, NULL), 0);
@@ -129,7 +177,7 @@ static const struct {
 	{ "an empty entry", "[[]]", true },
 	{ "a kind alone", "[[1]]", true },
 	{ "kind 0", "[[0,0]]", true },
-	{ "an unknown kind", "[[6,0]]", true },
+	{ "an unknown kind", "[[8,0]]", true },
 	{ "a kind of text", "[[\"1\",0]]", true },
 	{ "a time of text", "[[1,\"0\"]]", true },
 	{ "no time", "[[1,null]]", true },
@@ -140,7 +188,11 @@ static const struct {
 	{ "an error of numbers", "[[2,0,1,1,0,null,0,0,1]]", true },
 	{ "a cause of numbers", "[[2,0,1,1,0,null,0,0,\"E\",1]]", true },
 	{ "a cause of a result", "[[1,0,1,1,0,null,0,0,1,\"c\"]]", true },
-	{ "too many columns", "[[2,0,1,1,0,null,0,0,\"E\",\"c\",1]]", true },
+	{ "a cause of a heartbeat", "[[7,0,1,1,0,null,0,0,1,\"c\"]]", true },
+	{ "more of numbers", "[[2,0,1,1,0,null,0,0,\"E\",\"c\",1]]", true },
+	{ "a worker that is nobody", "[[1,0,1,1,0,null,4294967295]]", true },
+	{ "too many columns", "[[2,0,1,1,0,null,0,0,\"E\",\"c\",{},1]]",
+	  true },
 };
 
 START_TEST(test_bad)

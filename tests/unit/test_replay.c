@@ -108,6 +108,7 @@ state_hash(const struct instance *i, struct effects *scratch)
 {
 	uint64_t h = hash_number(1, instance_status(i));
 	struct action_view a;
+	struct pending_view p;
 	struct end_view end;
 	int64_t due_us;
 
@@ -128,6 +129,10 @@ state_hash(const struct instance *i, struct effects *scratch)
 		}
 		if (instance_timer(i, e->activation, &due_us))
 			h = hash_number(h, (uint64_t)due_us);
+		if (instance_pending(i, e->activation, &p)) {
+			h = hash_number(h, p.attempt);
+			h = hash_number(h, (uint64_t)p.due_us);
+		}
 	}
 	if (instance_status(i) == INSTANCE_RUNNING)
 		return h;
@@ -237,6 +242,14 @@ wanted_check(struct trial *t, const struct instance *i,
 	}
 	if (scratch->count == 0)
 		broken(t, "it runs and wants nothing");
+
+	uint32_t pending = 0;
+
+	for (uint32_t n = 0; n < scratch->count; n++)
+		pending += scratch->list[n].kind == EFFECT_PENDING;
+	if (pending != instance_pending_count(i))
+		broken(t, "%u are pending, it says %u", pending,
+		       instance_pending_count(i));
 }
 
 static void
@@ -251,6 +264,60 @@ random_value(struct trial *t, struct buf *to)
 	if (json_parse(values[n], strlen(values[n]), VALUE_DEPTH_MAX, to,
 	               NULL, NULL) != 0)
 		broken(t, "bad value");
+}
+
+/* How an attempt ends, whoever says it. */
+static void
+random_end(struct trial *t, struct event *e, struct buf *value)
+{
+	static const char *const kinds[] = { "{\"kinds\":[\"Worse\"]}",
+		"{\"kinds\":[\"Odd\",\"Bad\",\"Base\"],\"log\":\"x\"}",
+		"{\"kinds\":[7,\"\"]}", "{\"kinds\":{}}" };
+	const char *extra;
+
+	if (percent(&t->chance, 88)) {
+		e->kind = EVENT_SUCCEEDED;
+		random_value(t, value);
+		e->value = buf_slice(value);
+		return;
+	}
+	e->kind = EVENT_FAILED;
+	e->error = slice_of(error_names[below(&t->chance, ERROR_NAMES)]);
+	e->cause = slice_of("of \"chance\"\n");
+	if (e->worker == WORKER_NONE || percent(&t->chance, 60))
+		return;
+	extra = kinds[below(&t->chance, sizeof(kinds) / sizeof(kinds[0]))];
+	value->len = 0;
+	if (json_parse(extra, strlen(extra), VALUE_DEPTH_MAX, value, NULL,
+	               NULL) != 0)
+		broken(t, "bad extra");
+	e->extra = buf_slice(value);
+}
+
+/* Somebody finishes it, says that he lives, or is late. */
+static void
+pending_event(struct trial *t, const struct instance *i, struct event *e,
+              struct buf *value)
+{
+	struct pending_view p;
+
+	if (!instance_pending(i, e->activation, &p))
+		broken(t, "%u is wanted and not pending", e->activation);
+	e->attempt = p.attempt;
+	e->worker = WORKER_NONE;
+	if (p.due_us != 0 && percent(&t->chance, 30)) {
+		e->kind = EVENT_FIRED;
+		e->worker = 0;
+		if (t->now_us < p.due_us)
+			t->now_us = p.due_us;
+		e->at_us = t->now_us;
+	} else if (percent(&t->chance, 20)) {
+		e->kind = EVENT_HEARTBEAT;
+		random_value(t, value);
+		e->value = buf_slice(value);
+	} else {
+		random_end(t, e, value);
+	}
 }
 
 static struct event
@@ -277,21 +344,31 @@ random_event(struct trial *t, const struct instance *i, struct buf *value)
 		e.kind = EVENT_FIRED;
 		return e;
 	}
+	if (want.kind == EFFECT_PENDING) {
+		pending_event(t, i, &e, value);
+		return e;
+	}
 	if (!instance_action(i, want.activation, &a))
 		broken(t, "%u is wanted and is no action", want.activation);
 	e.attempt = a.attempt;
-	e.worker = below(&t->chance, 8);
-	e.run_us = below(&t->chance, 100000);
-	if (percent(&t->chance, 88)) {
-		e.kind = EVENT_SUCCEEDED;
-		random_value(t, value);
-		e.value = buf_slice(value);
-	} else {
-		e.kind = percent(&t->chance, 20) ? EVENT_LOST : EVENT_FAILED;
-		e.error = slice_of(error_names[below(&t->chance,
-		                                     ERROR_NAMES)]);
-		e.cause = slice_of("of \"chance\"\n");
+	e.worker = WORKER_NONE;
+	if (percent(&t->chance, 3)) {
+		e.kind = EVENT_HEARTBEAT; /* under its token, while it runs */
+		return e;
 	}
+	if (percent(&t->chance, 97)) {
+		e.worker = below(&t->chance, 8);
+		e.run_us = below(&t->chance, 100000);
+	}
+	if (e.worker != WORKER_NONE &&
+	    percent(&t->chance, a.waits ? 80 : 5)) {
+		e.kind = EVENT_PENDING;
+		return e;
+	}
+	random_end(t, &e, value);
+	if (e.kind == EVENT_FAILED && e.worker != WORKER_NONE &&
+	    percent(&t->chance, 20))
+		e.kind = EVENT_LOST;
 	return e;
 }
 
@@ -355,7 +432,8 @@ first_run(struct trial *t, struct effects *out, struct effects *scratch)
 		if (percent(&t->chance, 10))
 			try_stale(t, i, &e, scratch);
 		journal_add(t, &e);
-		if (e.kind != EVENT_CANCEL)
+		/* A heartbeat of what runs changes nothing. */
+		if (e.kind != EVENT_CANCEL && e.kind != EVENT_HEARTBEAT)
 			wanted_drop(&t->wanted, e.activation);
 		effects_clear(out);
 		if (instance_apply(i, &e, out) != 0)
