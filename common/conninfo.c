@@ -60,15 +60,19 @@ mask_query(const char *at, struct buf *out)
 {
 	bool found = false;
 
+	/* A '?' in what libpq takes for the host, "[a?b]", begins no query
+	 * for it: each may be the one that does. */
 	while (*at != '\0') {
-		size_t part = 1 + strcspn(at + 1, "&");
+		size_t part = 1 + strcspn(at + 1, "&?");
 		const char *equals = memchr(at, '=', part);
+		size_t value = equals != NULL ? strcspn(equals + 1, "&") : 0;
 
-		if (equals != NULL && equals + 1 < at + part &&
+		if (value > 0 &&
 		    is_secret_uri(at + 1, (size_t)(equals - at) - 1)) {
 			buf_add(out, at, (size_t)(equals - at) + 1);
 			buf_add_text(out, MASK);
 			found = true;
+			part = (size_t)(equals - at) + 1 + value;
 		} else {
 			buf_add(out, at, part);
 		}

@@ -518,6 +518,7 @@ results_take(struct db *db)
 {
 	struct db_call *call;
 	PGresult *result;
+	bool from_server;
 
 	while ((call = TAILQ_FIRST(&db->calls)) != NULL &&
 	       !PQisBusy(db->conn)) {
@@ -565,10 +566,15 @@ results_take(struct db *db)
 		case PGRES_FATAL_ERROR:
 		case PGRES_SINGLE_TUPLE:
 			reply_error(call, result);
+			from_server = PQresultErrorField(
+			                  result, PG_DIAG_SQLSTATE) != NULL;
 			PQclear(result);
-			if (PQstatus(db->conn) == CONNECTION_BAD) {
-				/* The session's end, not this call's fault:
-				 * whether it took effect is unknown. */
+			if (!from_server ||
+			    PQstatus(db->conn) == CONNECTION_BAD) {
+				/* The session's end, or libpq could not take
+				 * the answer (no memory): not this call's
+				 * fault, and whether it took effect is
+				 * unknown. Only the server can refuse. */
 				char why[400];
 
 				copy_line(why, sizeof(why),

@@ -244,7 +244,7 @@ class Proxy:
 
     judge(name, to_server, data) is asked for every piece that passes, with
     the session's application name: True lets it pass, False cuts both sides
-    with the piece undelivered.
+    with the piece undelivered, bytes pass in its place.
     """
 
     def __init__(self, test, cluster):
@@ -291,15 +291,35 @@ class Proxy:
                     if name == "" and b"application_name\0" in data:
                         name = data.split(b"application_name\0")[1].split(
                             b"\0")[0].decode()
-                    if not self.judge(name, end is client, data):
+                    verdict = self.judge(name, end is client, data)
+                    if not verdict:
                         self.cuts += 1
                         return
+                    if verdict is not True:
+                        data = verdict
                     (server if end is client else client).sendall(data)
         except OSError:
             pass
         finally:
             client.close()
             server.close()
+
+
+def spoil_commits(count):
+    """A judge: so many of the writer's commits succeed, but what arrives is
+    an error without SQLSTATE, as libpq makes them itself without memory."""
+    left = [count]
+    fields = b"SERROR\0VERROR\0Mout of memory for query result\0\0"
+    error = b"E" + struct.pack(">I", 4 + len(fields)) + fields
+
+    def judge(name, to_server, data):
+        good = b"C\0\0\0\x0bCOMMIT\0"
+        if name != "rappel writer" or to_server or left[0] == 0 or \
+                good not in data:
+            return True
+        left[0] -= 1
+        return data.replace(good, error)
+    return judge, left
 
 
 def cut_at_random(share, seed):

@@ -282,6 +282,25 @@ class FlusherTest(databasecase.DatabaseCase):
         self.assertGreater(flusher.status["commits_unknown"], 5)
         self.stop(flusher)
 
+    def test_errors_of_our_own(self):
+        """An error that libpq made, not the server, refuses nothing."""
+        proxy = Proxy(self, databasecase.cluster)
+        flusher = self.flusher(
+            proxy.conninfo(databasecase.cluster, self.database))
+        self.begin_load(20)
+        wait_for("it works", lambda: len(flusher.seen) > 20)
+        proxy.judge, left = fakesupervisor.spoil_commits(5)
+        for _ in range(500):
+            if left[0] == 0:
+                break
+            self.load.top_up(20)
+            time.sleep(0.02)
+        self.assertEqual(left[0], 0, flusher.log())
+        self.finish_load(flusher)
+        self.assertGreater(flusher.status["commits_unknown"], 0)
+        self.assertEqual(flusher.status["commits_refused"], 0)
+        self.stop(flusher)
+
     def test_lost_while_asking(self):
         """The old session does not go, and the new ones are ended too."""
         flusher = self.flusher(slots=5, db_deadline="0.5s")
