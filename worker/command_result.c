@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "common/json.h"
 #include "common/value.h"
+#include "worker/command_template.h"
 #include "worker/text.h"
 
 #define SYSEXITS_FIRST 64
@@ -74,23 +75,25 @@ is_blank(struct slice text)
 }
 
 static void
-result_value(enum command_output output, struct slice written,
-             struct outcome *o)
+result_value(const struct command_end *end, struct outcome *o)
 {
 	struct error err = { 0 };
-	struct slice text = written;
+	struct slice text = end->written;
 
-	switch (output) {
+	switch (end->output) {
+	case OUTPUT_NONE:
+		value_pack_null(&o->own);
+		return;
 	case OUTPUT_JSON:
-		if (is_blank(written)) {
+		if (is_blank(text)) {
 			value_pack_null(&o->own);
 			return;
 		}
-		if (json_parse((const char *)written.data, written.len,
+		if (json_parse((const char *)text.data, text.len,
 		               VALUE_DEPTH_MAX, &o->own, NULL, &err) < 0)
 			outcome_fail(o, "Rappel.OutputInvalid",
-			             "stdout is no JSON: line %u: %s", err.line,
-			             err.message);
+			             "%s is no JSON: line %u: %s", end->from,
+			             err.line, err.message);
 		return;
 	case OUTPUT_TEXT:
 		if (text.len > 0 && text.data[text.len - 1] == '\n')
@@ -103,39 +106,76 @@ result_value(enum command_output output, struct slice written,
 	}
 	/* Here the bytes of others became strings unseen. */
 	if (value_check(buf_slice(&o->own), VALUE_DEPTH_MAX, &err) < 0)
-		outcome_fail(o, "Rappel.OutputInvalid",
-		             "stdout is no UTF-8 text");
+		outcome_fail(o, "Rappel.OutputInvalid", "%s is no UTF-8 text",
+		             end->from);
 }
 
-void
-command_result(int status, enum command_output output, struct slice written,
-               struct slice log, size_t value_bytes_max, struct outcome *o)
+/* Takes what is in own, if it is not too large. */
+static void
+result_take(size_t value_bytes_max, struct outcome *o)
 {
-	char name[32];
-
-	if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
-		if (WIFSIGNALED(status))
-			snprintf(name, sizeof(name), "Rappel.Killed");
-		else
-			command_exit_name(WEXITSTATUS(status), name);
-		outcome_fail(o, name, "%s", "");
-		outcome_cause(o, text_trim(log));
-		if (o->cause.len > 0)
-			return;
-		if (WIFSIGNALED(status))
-			outcome_fail(o, name, "killed by signal %d",
-			             WTERMSIG(status));
-		else
-			outcome_fail(o, name, "exit status %d",
-			             WEXITSTATUS(status));
-		return;
-	}
-	result_value(output, written, o);
-	if (!o->failed && o->own.len > value_bytes_max)
+	if (o->own.len > value_bytes_max)
 		outcome_fail(o, "Rappel.OutputTooLarge",
 		             "the result has %zu bytes, at most %zu are "
 		             "allowed",
 		             o->own.len, value_bytes_max);
-	if (!o->failed)
+	else
 		o->result = buf_slice(&o->own);
+}
+
+static void
+result_failure(const struct command_end *end, struct outcome *o)
+{
+	int sig = WIFSIGNALED(end->status) ? WTERMSIG(end->status) : 0;
+	const char *limit = command_limits_signal(end->limits, sig);
+	char name[32] = "Rappel.Killed";
+
+	if (sig == 0)
+		command_exit_name(WEXITSTATUS(end->status), name);
+	outcome_fail(o, name, "%s", "");
+	outcome_cause(o, text_trim(end->log));
+	if (limit != NULL)
+		outcome_fail(o, name, "it passed its limit \"%s\"", limit);
+	else if (o->cause.len > 0)
+		return;
+	else if (sig != 0)
+		outcome_fail(o, name, "killed by signal %d", sig);
+	else
+		outcome_fail(o, name, "exit status %d",
+		             WEXITSTATUS(end->status));
+}
+
+void
+command_result(const struct command_end *end, struct outcome *o)
+{
+	if (WIFSIGNALED(end->status) || WEXITSTATUS(end->status) != 0) {
+		result_failure(end, o);
+		return;
+	}
+	result_value(end, o);
+	if (!o->failed)
+		result_take(end->value_bytes_max, o);
+}
+
+void
+command_result_fill(struct slice template, struct slice input,
+                    size_t value_bytes_max, struct outcome *o)
+{
+	struct command_values values = { FILL_VALUES, input, o->result };
+	struct buf filled = BUF_EMPTY;
+	struct error err = { 0 };
+
+	if (command_template_value(template, &values, &filled, &err) < 0) {
+		outcome_fail(o, "Rappel.InputInvalid", "\"result\": %s",
+		             err.message);
+	} else if (value_check(buf_slice(&filled), VALUE_DEPTH_MAX, &err) <
+	           0) {
+		outcome_fail(o, "Rappel.OutputInvalid", "\"result\": %s",
+		             err.message);
+	} else {
+		o->own.len = 0;
+		buf_add(&o->own, filled.data, filled.len);
+		result_take(value_bytes_max, o);
+	}
+	buf_fini(&filled);
 }

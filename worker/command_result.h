@@ -12,9 +12,23 @@
  * number. text needs 32 bytes. */
 void command_exit_name(int code, char *text);
 
-/* status as waitpid() gave it; log is the end of what it wrote on stderr. */
-void command_result(int status, enum command_output output,
-                    struct slice written, struct slice log,
-                    size_t value_bytes_max, struct outcome *o);
+struct command_end {
+	int status; /* as waitpid() gave it */
+	enum command_output output;
+	const char *from;     /* where it was written, for people */
+	struct slice written;
+	struct slice log; /* the end of what it wrote on stderr */
+	const struct command_limits *limits;
+	size_t value_bytes_max;
+};
+
+void command_result(const struct command_end *end, struct outcome *o);
+
+/*
+ * The result becomes what the template makes of it: {key} of the input, and
+ * {output} for the result so far.
+ */
+void command_result_fill(struct slice template, struct slice input,
+                         size_t value_bytes_max, struct outcome *o);
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "common/log.h"
+#include "worker/command_dir.h"
 #include "worker/runtime.h"
 
 #define EXIT_USAGE 64
@@ -60,6 +61,7 @@ main(int argc, char **argv)
 		(void)log_level_parse(level_name, &level);
 	snprintf(comp, sizeof(comp), "worker/%lld", slot);
 	log_init(comp, level);
+	command_dir_sweep();
 	return runtime_run((int)fd, (int)env_number("RAPPEL_SCOREBOARD_FD", 64),
 	                   (uint16_t)slot, (uint32_t)spawn,
 	                   bytes > 0 ? (size_t)bytes : VALUE_BYTES_DEFAULT);

@@ -241,12 +241,15 @@ class Case(unittest.TestCase):
                     for token, action, value in items]])
 
     def run_action(self, peer, hello, action, value):
+        """[result], or (error, cause); self.more is what it says beside."""
         self.dispatch(peer, hello, (99, action, value))
         frame = peer.expect(COMPLETION)
         self.assertEqual(frame[:4], [COMPLETION, hello[1], hello[2], 1])
         item = frame[4][0]
         self.assertEqual(item[:4], [99, INSTANCE, 7, 1])
-        return item[6:] if item[4] == 0 else tuple(item[6:])
+        parts = 7 if item[4] == 0 else 8
+        self.more = item[parts] if len(item) > parts else {}
+        return item[6:7] if item[4] == 0 else tuple(item[6:8])
 
     # ---- the control socket ----
 

@@ -1,5 +1,6 @@
 /* Tests of worker/command_input.h, command_result.h and text.h: what a
  * "command" action asks for, and what becomes of how its program ended. */
+#include <signal.h>
 #include <string.h>
 
 #include "common/json.h"
@@ -66,6 +67,70 @@ static const struct {
 	  OUTPUT_JSON },
 	{ "empty arguments", "{\"command\":[\"x\",\"\"]}", 2, "", "{}",
 	  OUTPUT_JSON },
+	{ "braces are braces", "{\"command\":[\"x\",\"{a}{\"]}", 2, "{a}{",
+	  "{}", OUTPUT_JSON },
+	{ "but with values",
+	  "{\"command\":[\"x\",\"{a}{{\"],\"with\":{\"a\":1},\"b\":2}", 2,
+	  "1{", "{\"b\":2}", OUTPUT_JSON },
+	{ "a key that is not there",
+	  "{\"command\":[\"x\",\"{b}\"],\"with\":{\"a\":1},\"b\":2}", 0, NULL,
+	  NULL, OUTPUT_JSON },
+	{ "values that are none", "{\"command\":[\"x\"],\"with\":[1]}", 0,
+	  NULL, NULL, OUTPUT_JSON },
+	{ "several from one",
+	  "{\"command\":[\"x\",\"{a}\",\"z\"],\"with\":{\"a\":[1,\"y\"]}}",
+	  4, "z", "{}", OUTPUT_JSON },
+	{ "none from one",
+	  "{\"command\":[\"x\",\"{a}\"],\"with\":{\"a\":[]}}", 1, "x", "{}",
+	  OUTPUT_JSON },
+	{ "no program from one",
+	  "{\"command\":[\"{a}\"],\"with\":{\"a\":[]}}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "an array within from one",
+	  "{\"command\":[\"x\",\"{a}\"],\"with\":{\"a\":[[]]}}", 0, NULL,
+	  NULL, OUTPUT_JSON },
+	{ "an array in a text",
+	  "{\"command\":[\"x\",\"-{a}\"],\"with\":{\"a\":[1]}}", 0, NULL,
+	  NULL, OUTPUT_JSON },
+	{ "NUL from a value",
+	  "{\"command\":[\"x\",\"{a}\"],\"with\":{\"a\":\"\\u0000\"}}", 0,
+	  NULL, NULL, OUTPUT_JSON },
+	{ "a text with values",
+	  "{\"command\":[\"x\"],\"with\":{\"a\":1.5},"
+	  "\"stdin_text\":\"<{a}>\\n\"}",
+	  1, "x", "<1.5>\n", OUTPUT_JSON },
+	{ "a file in a folder",
+	  "{\"command\":[\"x\"],\"files\":{\"a/b\":1}}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "a file of no name", "{\"command\":[\"x\"],\"files\":{\"\":1}}",
+	  0, NULL, NULL, OUTPUT_JSON },
+	{ "the folder itself",
+	  "{\"command\":[\"x\"],\"files\":{\"..\":1}}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "files that are none", "{\"command\":[\"x\"],\"files\":[1]}", 0,
+	  NULL, NULL, OUTPUT_JSON },
+	{ "a result elsewhere",
+	  "{\"command\":[\"x\"],\"result_file\":\"/etc/r\"}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "two results",
+	  "{\"command\":[\"x\"],\"result_file\":\"r\","
+	  "\"output_from\":\"fd3\"}",
+	  0, NULL, NULL, OUTPUT_JSON },
+	{ "a result and none",
+	  "{\"command\":[\"x\"],\"output\":\"none\","
+	  "\"output_from\":\"fd3\"}",
+	  0, NULL, NULL, OUTPUT_JSON },
+	{ "a descriptor that is not there",
+	  "{\"command\":[\"x\"],\"output_from\":\"fd9\"}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "killed after a word",
+	  "{\"command\":[\"x\"],\"kill_after\":\"soon\"}", 0, NULL, NULL,
+	  OUTPUT_JSON },
+	{ "none of ours is fed",
+	  "{\"command\":[\"x\"],\"files\":{\"f\":[1]},\"limits\":{},"
+	  "\"kill_after\":\"2s\",\"heartbeat\":\"fd4\",\"output\":\"none\","
+	  "\"shell\":1}",
+	  1, "x", "{\"shell\":1}", OUTPUT_NONE },
 };
 
 START_TEST(reads_input)
@@ -136,18 +201,32 @@ static const struct {
 	  NULL },
 	{ "killed", 15, OUTPUT_JSON, "1", "", "Rappel.Killed",
 	  "killed by signal 15" },
+	{ "nothing is asked for", EXITED(0), OUTPUT_NONE, "what", "", NULL,
+	  "null" },
+	{ "past its limit", SIGXCPU, OUTPUT_JSON, "", "words", "Rappel.Killed",
+	  "it passed its limit \"cpu\"" },
+	{ "a limit that was not set", SIGXFSZ, OUTPUT_JSON, "", "words",
+	  "Rappel.Killed", "words" },
 	{ "dirty words", EXITED(1), OUTPUT_JSON, "", "a\xffz\xc3", "Rappel.Exit.1",
 	  "a?z?" },
 };
 
 START_TEST(makes_outcomes)
 {
+	const struct command_limits limits = { .set = 1 }; /* cpu */
+	const struct command_end end = {
+		.status = ends[_i].status,
+		.output = ends[_i].output,
+		.from = "stdout",
+		.written = slice_of(ends[_i].written),
+		.log = slice_of(ends[_i].log),
+		.limits = &limits,
+		.value_bytes_max = 60,
+	};
 	struct outcome o = { .failed = false };
 	struct buf json = BUF_EMPTY;
 
-	command_result(ends[_i].status, ends[_i].output,
-	               slice_of(ends[_i].written), slice_of(ends[_i].log), 60,
-	               &o);
+	command_result(&end, &o);
 	CASE(&ends[_i], o.failed == (ends[_i].error != NULL));
 	if (o.failed) {
 		CASE(&ends[_i], strcmp(o.error, ends[_i].error) == 0);
@@ -159,8 +238,7 @@ START_TEST(makes_outcomes)
 		CASE(&ends[_i], slice_is(buf_slice(&json), ends[_i].result));
 	}
 	buf_fini(&json);
-	buf_fini(&o.own);
-	buf_fini(&o.cause);
+	outcome_fini(&o);
 }
 END_TEST
 
