@@ -131,7 +131,7 @@ command_start(struct command *c, struct command_failure *failure)
 
 static void
 command_not_started(const struct command *c, const struct command_failure *f,
-                    struct outcome *o)
+		    struct outcome *o)
 {
 	const char *program = c->input->argv[0], *hint = "";
 	bool missing = f->err == ENOENT || f->err == ENOTDIR;
@@ -143,22 +143,22 @@ command_not_started(const struct command *c, const struct command_failure *f,
 	switch (f->step) {
 	case STEP_PREPARE:
 		outcome_fail(o, "Rappel.CommandNotStarted", "%s",
-		             strerror(f->err));
+			     strerror(f->err));
 		break;
 	case STEP_LIMITS:
 		outcome_fail(o, "Rappel.CommandNotStarted", "limits: %s",
-		             strerror(f->err));
+			     strerror(f->err));
 		break;
 	case STEP_CWD:
 		outcome_fail(o, "Rappel.CommandNotStarted", "cwd \"%s\": %s",
-		             c->input->cwd, strerror(f->err));
+			     c->input->cwd, strerror(f->err));
 		break;
 	case STEP_EXEC:
 		outcome_fail(o,
-		             missing ? "Rappel.CommandNotFound"
-		                     : "Rappel.CommandNotStarted",
-		             "program \"%s\": %s%s", program,
-		             strerror(f->err), hint);
+			     missing ? "Rappel.CommandNotFound"
+				     : "Rappel.CommandNotStarted",
+			     "program \"%s\": %s%s", program, strerror(f->err),
+			     hint);
 		break;
 	}
 }
@@ -177,7 +177,7 @@ command_feed(struct command *c)
 {
 	while (c->written < c->input->feed.len) {
 		ssize_t n = write(c->in, c->input->feed.data + c->written,
-		                  c->input->feed.len - c->written);
+				  c->input->feed.len - c->written);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -252,7 +252,7 @@ beat_value(struct slice line, struct buf *out)
 	struct buf text = BUF_EMPTY;
 
 	if (json_parse((const char *)line.data, line.len, VALUE_DEPTH_MAX, out,
-	               NULL, NULL) < 0) {
+		       NULL, NULL) < 0) {
 		text_clean(line, RUNTIME_PROGRESS_MAX / 2, &text);
 		value_pack_str(out, text.data, text.len);
 		buf_fini(&text);
@@ -269,9 +269,8 @@ last_line(const struct buf *b, struct slice *line)
 
 	if (end == NULL)
 		return false;
-	before = end > b->data
-	             ? memrchr(b->data, '\n', (size_t)(end - b->data))
-	             : NULL;
+	before = end > b->data ? memrchr(b->data, '\n', (size_t)(end - b->data))
+			       : NULL;
 	before = before != NULL ? before + 1 : b->data;
 	*line = (struct slice){ before, (size_t)(end - before) };
 	return true;
@@ -294,7 +293,7 @@ beat_send(struct command *c)
 		value.len = 0;
 	if (runtime_heartbeat(buf_slice(&value)))
 		buf_drop(&c->beats,
-		         (size_t)(line.data + line.len + 1 - c->beats.data));
+			 (size_t)(line.data + line.len + 1 - c->beats.data));
 	buf_fini(&value);
 }
 
@@ -371,8 +370,7 @@ command_talk(struct command *c)
 			read_log(c);
 		if (p[4].revents != 0)
 			log_some(c);
-		if (p[5].revents != 0 &&
-		    !command_read(c, c->beat, &c->beats))
+		if (p[5].revents != 0 && !command_read(c, c->beat, &c->beats))
 			close_fd(&c->beat);
 		if (p[0].revents != 0)
 			return;
@@ -424,7 +422,7 @@ timeval_us(const struct timeval *t)
 
 static void
 command_usage(int status, const struct rusage *u, uint64_t wall_us,
-              struct outcome *o)
+	      struct outcome *o)
 {
 	outcome_usage(o, "user_us", timeval_us(&u->ru_utime));
 	outcome_usage(o, "system_us", timeval_us(&u->ru_stime));
@@ -443,7 +441,7 @@ log_tail(const struct command *c)
 
 	if (log.len > LOG_TAIL_BYTES)
 		log = (struct slice){ log.data + log.len - LOG_TAIL_BYTES,
-			              LOG_TAIL_BYTES };
+				      LOG_TAIL_BYTES };
 	return log;
 }
 
@@ -451,18 +449,18 @@ log_tail(const struct command *c)
 static bool
 command_file_result(struct command *c, struct outcome *o)
 {
-	int rc = command_dir_read(&c->dir, c->input->result_file,
-	                          c->output_max, &c->output);
+	int rc = command_dir_read(&c->dir, c->input->result_file, c->output_max,
+				  &c->output);
 
 	if (rc == 0)
 		return true;
 	if (rc == -EFBIG)
 		c->too_much = true;
 	else
-		outcome_fail(o, "Rappel.OutputInvalid", "result_file \"%s\": %s",
-		             c->input->result_file,
-		             rc == -EINVAL ? "it is no plain file"
-		                           : strerror(-rc));
+		outcome_fail(o, "Rappel.OutputInvalid",
+			     "result_file \"%s\": %s", c->input->result_file,
+			     rc == -EINVAL ? "it is no plain file"
+					   : strerror(-rc));
 	return c->too_much;
 }
 
@@ -493,8 +491,8 @@ command_outcome(struct command *c, int status, struct outcome *o)
 		return;
 	if (c->too_much) {
 		outcome_fail(o, "Rappel.OutputTooLarge",
-		             "%s has more than %zu bytes", end.from,
-		             c->output_max);
+			     "%s has more than %zu bytes", end.from,
+			     c->output_max);
 		return;
 	}
 	end.written = buf_slice(&c->output);
@@ -514,7 +512,7 @@ output_max(const struct command_input *input)
 
 void
 command_execute(const struct task *t, const struct command_input *input,
-                struct outcome *o)
+		struct outcome *o)
 {
 	struct command c = {
 		.input = input,
@@ -537,7 +535,7 @@ command_execute(const struct task *t, const struct command_input *input,
 		rc = command_dir_create(&c.dir, input);
 		if (rc < 0) {
 			outcome_fail(o, "Rappel.CommandNotStarted",
-			             "its folder: %s", strerror(-rc));
+				     "its folder: %s", strerror(-rc));
 			return;
 		}
 	}

@@ -12,6 +12,6 @@ void command_run(const struct task *t, struct outcome *o);
 
 /* From its start to its outcome. */
 void command_execute(const struct task *t, const struct command_input *input,
-                     struct outcome *o);
+		     struct outcome *o);
 
 #endif

@@ -57,8 +57,8 @@ write_all(int fd, struct slice bytes)
 static int
 file_create(const struct command_dir *d, const struct command_file *f)
 {
-	int fd = openat(d->fd, f->name,
-	                O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = openat(d->fd, f->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+			0600);
 	int rc;
 
 	if (fd < 0)
@@ -76,8 +76,8 @@ command_dir_create(struct command_dir *d, const struct command_input *input)
 	int rc = 0;
 
 	buf_printf(&path, "%s/" PREFIX "%s-%s-%s.XXXXXX", base(),
-	           variable(STRAYS_VARIABLE), variable("RAPPEL_SLOT"),
-	           variable("RAPPEL_SPAWN"));
+		   variable(STRAYS_VARIABLE), variable("RAPPEL_SLOT"),
+		   variable("RAPPEL_SPAWN"));
 	*d = (struct command_dir){ .path = buf_text(&path), .fd = -1 };
 	if (mkdtemp(d->path) == NULL) {
 		rc = -errno;
@@ -99,11 +99,11 @@ command_dir_create(struct command_dir *d, const struct command_input *input)
 
 int
 command_dir_read(const struct command_dir *d, const char *name, size_t max,
-                 struct buf *out)
+		 struct buf *out)
 {
 	/* Not through a link, and not waiting for whom a pipe belongs to. */
-	int fd = openat(d->fd, name,
-	                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd =
+	    openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct stat st;
 	int rc = 0;
 
@@ -145,7 +145,8 @@ static int
 folder_open(int at, const char *name)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd =
+	    openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	char self[64];
 	struct stat st;
 
@@ -243,7 +244,7 @@ path_remove(const char *path)
 	}
 	if (rmdir(path) != 0 && errno != ENOENT)
 		log_warning("a folder stays path=%s error=\"%s\"", path,
-		            strerror(errno));
+			    strerror(errno));
 }
 
 void
@@ -302,12 +303,12 @@ command_dir_sweep(void)
 
 		if (!is_left(e->d_name, life) ||
 		    fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) !=
-		        0 ||
+			0 ||
 		    !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
 			continue;
 		buf_printf(&path, "%s/%s", base(), e->d_name);
 		log_info("removes what was left of an earlier worker path=%s",
-		         buf_text(&path));
+			 buf_text(&path));
 		path_remove(buf_text(&path));
 		buf_fini(&path);
 	}

@@ -18,14 +18,14 @@ struct command_dir {
 
 /* In $TMPDIR or /tmp, with the files of the input in it. 0 or -errno. */
 int command_dir_create(struct command_dir *d,
-                       const struct command_input *input) MUST_CHECK;
+		       const struct command_input *input) MUST_CHECK;
 
 /*
  * Appends what the file of that name in it holds. 0; -EFBIG when that is more
  * than max bytes; -EINVAL when it is no plain file; or another -errno.
  */
 int command_dir_read(const struct command_dir *d, const char *name, size_t max,
-                     struct buf *out) MUST_CHECK;
+		     struct buf *out) MUST_CHECK;
 
 /* With everything in it, however deep and whatever its modes. */
 void command_dir_remove(struct command_dir *d);

@@ -18,9 +18,14 @@
 
 /* What the worker was told and a program has no use for. */
 static const char *const own[] = {
-	"RAPPEL_FD",        "RAPPEL_SLOT",            "RAPPEL_SPAWN",
-	"RAPPEL_LOG_LEVEL", "RAPPEL_VALUE_BYTES_MAX", "RAPPEL_SCOREBOARD_FD",
-	"RAPPEL_CONCURRENCY", "JOURNAL_STREAM",
+	"RAPPEL_FD",
+	"RAPPEL_SLOT",
+	"RAPPEL_SPAWN",
+	"RAPPEL_LOG_LEVEL",
+	"RAPPEL_VALUE_BYTES_MAX",
+	"RAPPEL_SCOREBOARD_FD",
+	"RAPPEL_CONCURRENCY",
+	"JOURNAL_STREAM",
 };
 
 static char **
@@ -53,8 +58,7 @@ env_append(struct command_env *e, char *entry)
 static void
 env_put(struct command_env *e, char *entry)
 {
-	char **there =
-	    env_find(e, entry, (size_t)(strchr(entry, '=') - entry));
+	char **there = env_find(e, entry, (size_t)(strchr(entry, '=') - entry));
 
 	if (there != NULL)
 		*there = entry;
@@ -88,14 +92,14 @@ env_set(struct command_env *e, const char *format, ...)
 /* A path may be longer than what env_set() takes. */
 static void
 env_set_path(struct command_env *e, const char *name, const char *dir,
-             const char *file)
+	     const char *file)
 {
-	size_t size = strlen(name) + strlen(dir) + 3 +
-	              (file != NULL ? strlen(file) : 0);
+	size_t size =
+	    strlen(name) + strlen(dir) + 3 + (file != NULL ? strlen(file) : 0);
 	char *entry = arena_alloc(e->arena, size);
 
 	snprintf(entry, size, "%s=%s%s%s", name, dir, file != NULL ? "/" : "",
-	         file != NULL ? file : "");
+		 file != NULL ? file : "");
 	env_put(e, entry);
 }
 
@@ -109,13 +113,13 @@ env_of_task(struct command_env *e, const struct task *t)
 	uuid_text(&instance, text);
 	env_set(e, "RAPPEL_RUN_ID=%s", text);
 	env_set(e, "RAPPEL_ACTION=%.*s",
-	        (int)(t->action.len < 200 ? t->action.len : 200),
-	        (const char *)t->action.data);
+		(int)(t->action.len < 200 ? t->action.len : 200),
+		(const char *)t->action.data);
 	env_set(e, "RAPPEL_ATTEMPT=%" PRIu64, t->attempt);
 	env_set(e, "RAPPEL_TOKEN=%" PRIu64, t->token);
 	env_set(e, "RAPPEL_ACTIVATION=%" PRIu64, t->activation);
 	env_set(e, "RAPPEL_TASK_TOKEN=%s.%" PRIu64 ".%" PRIu64, text,
-	        t->activation, t->attempt);
+		t->activation, t->attempt);
 	env_unset(e, "RAPPEL_DEADLINE");
 	if (t->timeout_us > 0) {
 		uint64_t at = (uint64_t)clock_wall_us() + t->timeout_us;
@@ -126,10 +130,10 @@ env_of_task(struct command_env *e, const struct task *t)
 
 void
 command_env_init(struct command_env *e, const struct task *t,
-                 const struct command_input *input, const char *dir)
+		 const struct command_input *input, const char *dir)
 {
 	*e = (struct command_env){ .arena = arena_create(ARENA_BYTES),
-		                   .cap = CAP_FIRST };
+				   .cap = CAP_FIRST };
 	e->items = arena_zalloc(e->arena, CAP_FIRST * sizeof(*e->items));
 	for (char **p = environ; *p != NULL; p++) {
 		if (strchr(*p, '=') != NULL)

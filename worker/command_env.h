@@ -24,7 +24,7 @@ struct command_env {
  * is; what the action asks for. dir: its folder, or NULL. Release with
  * command_env_fini(). */
 void command_env_init(struct command_env *e, const struct task *t,
-                      const struct command_input *input, const char *dir);
+		      const struct command_input *input, const char *dir);
 void command_env_fini(struct command_env *e);
 
 /* The value of a variable, or NULL. */

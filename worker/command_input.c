@@ -53,7 +53,8 @@ reader_has(const struct command_reader *r, const char *key, struct slice *value)
 }
 
 int
-reader_wrong(const struct command_reader *r, const char *key, const char *format, ...)
+reader_wrong(const struct command_reader *r, const char *key,
+	     const char *format, ...)
 {
 	char text[sizeof(r->err->message)];
 	va_list args;
@@ -67,7 +68,8 @@ reader_wrong(const struct command_reader *r, const char *key, const char *format
 }
 
 int
-reader_wrong_within(const struct command_reader *r, const char *key, const char *part)
+reader_wrong_within(const struct command_reader *r, const char *key,
+		    const char *part)
 {
 	char text[sizeof(r->err->message)];
 
@@ -106,8 +108,8 @@ scalar_fill(const struct command_reader *r, struct slice value, struct buf *out)
 static void
 argv_add(struct command_input *out, char *text)
 {
-	out->argv = mem_realloc(out->argv,
-	                        (out->argc + 2) * sizeof(*out->argv));
+	out->argv =
+	    mem_realloc(out->argv, (out->argc + 2) * sizeof(*out->argv));
 	out->argv[out->argc++] = text;
 	out->argv[out->argc] = NULL;
 }
@@ -118,17 +120,19 @@ argv_wrong(const struct command_reader *r, uint32_t element)
 	char part[32];
 
 	if (r->err->message[0] == '\0')
-		return reader_wrong(r, "command",
-		             ": element %u must be a string, a number or a "
-		             "boolean",
-		             element);
+		return reader_wrong(
+		    r, "command",
+		    ": element %u must be a string, a number or a "
+		    "boolean",
+		    element);
 	snprintf(part, sizeof(part), ": element %u", element);
 	return reader_wrong_within(r, "command", part);
 }
 
 /* An array under the only key of an argument becomes several. */
 static int
-argv_spread(const struct command_reader *r, struct slice array, uint32_t element)
+argv_spread(const struct command_reader *r, struct slice array,
+	    uint32_t element)
 {
 	uint32_t count = value_count(array);
 	struct cursor c = cursor_of(array);
@@ -139,12 +143,13 @@ argv_spread(const struct command_reader *r, struct slice array, uint32_t element
 		struct slice value = cursor_value(&c);
 
 		if (!command_template_scalar(value, &text) ||
-		    slice_has_nul(buf_slice(&text)) || r->out->argc >= ARGV_MAX) {
+		    slice_has_nul(buf_slice(&text)) ||
+		    r->out->argc >= ARGV_MAX) {
 			buf_fini(&text);
 			error_set(r->err,
-			          "element %u of that array cannot be an "
-			          "argument",
-			          i);
+				  "element %u of that array cannot be an "
+				  "argument",
+				  i);
 			return argv_wrong(r, element);
 		}
 		argv_add(r->out, buf_text(&text));
@@ -153,7 +158,8 @@ argv_spread(const struct command_reader *r, struct slice array, uint32_t element
 }
 
 static int
-argv_element(const struct command_reader *r, struct slice value, uint32_t element)
+argv_element(const struct command_reader *r, struct slice value,
+	     uint32_t element)
 {
 	struct item item = value_item(value);
 	struct buf text = BUF_EMPTY;
@@ -180,9 +186,10 @@ argv_script(const struct command_reader *r, struct slice script)
 
 	if (item.type != VALUE_STR || item.bytes.len == 0 ||
 	    slice_has_nul(item.bytes))
-		return reader_wrong(r, "command",
-		             ": with \"shell\" it must be the script, or an "
-		             "array of the script and its arguments");
+		return reader_wrong(
+		    r, "command",
+		    ": with \"shell\" it must be the script, or an "
+		    "array of the script and its arguments");
 	argv_add(r->out, mem_strdup("sh"));
 	argv_add(r->out, mem_strdup("-c"));
 	argv_add(r->out, mem_strndup(item.bytes.data, item.bytes.len));
@@ -198,28 +205,30 @@ read_argv(const struct command_reader *r)
 	struct cursor c;
 
 	if (!reader_has(r, "command", &value))
-		return reader_wrong(r, "command",
-		             " is missing: an array of the program and its "
-		             "arguments");
+		return reader_wrong(
+		    r, "command",
+		    " is missing: an array of the program and its "
+		    "arguments");
 	if (r->shell && value_type(value) == VALUE_STR)
 		return argv_script(r, value);
 	count = value_count(value);
 	if (value_type(value) != VALUE_ARRAY || count == 0 || count > ARGV_MAX)
 		return reader_wrong(r, "command",
-		             " must be an array of the program and its "
-		             "arguments");
+				    " must be an array of the program and its "
+				    "arguments");
 	c = cursor_of(value);
 	(void)cursor_next(&c);
 	for (uint32_t i = 0; i < count; i++) {
 		struct slice element = cursor_value(&c);
 		int rc = r->shell && i == 0 ? argv_script(r, element)
-		                            : argv_element(r, element, i);
+					    : argv_element(r, element, i);
 
 		if (rc < 0)
 			return rc;
 	}
 	if (r->out->argc == 0 || r->out->argv[0][0] == '\0')
-		return reader_wrong(r, "command", ": the program's name is empty");
+		return reader_wrong(r, "command",
+				    ": the program's name is empty");
 	return 0;
 }
 
@@ -243,16 +252,16 @@ env_entry(const struct command_reader *r, struct slice name, struct slice value)
 
 	if (name.len == 0 || memchr(name.data, '=', name.len) != NULL ||
 	    slice_has_nul(name))
-		return reader_wrong(r, "env", ": a name is empty, or holds \"=\" or "
-		                       "NUL");
+		return reader_wrong(r, "env",
+				    ": a name is empty, or holds \"=\" or "
+				    "NUL");
 	snprintf(part, sizeof(part), ": \"%.*s\"",
-	         (int)(name.len < 64 ? name.len : 64),
-	         (const char *)name.data);
+		 (int)(name.len < 64 ? name.len : 64), (const char *)name.data);
 	if (!unset && scalar_fill(r, value, &text) < 0) {
 		buf_fini(&text);
 		if (r->err->message[0] == '\0')
 			error_set(r->err, "must be a string, a number, a "
-			                  "boolean, or null to unset");
+					  "boolean, or null to unset");
 		return reader_wrong_within(r, "env", part);
 	}
 	buf_add(&entry, name.data, name.len);
@@ -288,7 +297,7 @@ env_of_input(const struct command_reader *r)
 			if (b >= 'a' && b <= 'z')
 				b = (uint8_t)(b - 'a' + 'A');
 			else if (!(b >= 'A' && b <= 'Z') &&
-			         !(b >= '0' && b <= '9'))
+				 !(b >= '0' && b <= '9'))
 				b = '_';
 			buf_add_byte(&entry, b);
 		}
@@ -299,13 +308,13 @@ env_of_input(const struct command_reader *r)
 			continue;
 		}
 		if (slice_has_nul((struct slice){ entry.data + name_len,
-		                            entry.len - name_len })) {
+						  entry.len - name_len })) {
 			buf_fini(&entry);
 			error_set(r->err,
-			          "the input's \"%.*s\" holds a NUL, which no "
-			          "variable can",
-			          (int)(key.len < 64 ? key.len : 64),
-			          (const char *)key.data);
+				  "the input's \"%.*s\" holds a NUL, which no "
+				  "variable can",
+				  (int)(key.len < 64 ? key.len : 64),
+				  (const char *)key.data);
 			return -EINVAL;
 		}
 		env_add(r->out, &entry);
@@ -344,7 +353,8 @@ read_env(const struct command_reader *r)
 		return rc;
 	count = value_count(value);
 	if (value_type(value) != VALUE_MAP || count > ENV_MAX)
-		return reader_wrong(r, "env", " must be an object of names and values");
+		return reader_wrong(r, "env",
+				    " must be an object of names and values");
 	c = cursor_of(value);
 	(void)cursor_next(&c);
 	for (uint32_t i = 0; i < count; i++) {
@@ -422,9 +432,10 @@ stdin_of_file(const struct command_reader *r)
 		if (value_is_str(value, "none"))
 			return 0;
 		if (!value_is_str(value, "input"))
-			return reader_wrong(r, "stdin",
-			             " must be \"input\" or \"none\"; for a "
-			             "text there is \"stdin_text\"");
+			return reader_wrong(
+			    r, "stdin",
+			    " must be \"input\" or \"none\"; for a "
+			    "text there is \"stdin_text\"");
 	}
 	if (r->values.fill == FILL_VALUES)
 		json_write(r->input, &r->out->feed);
@@ -439,9 +450,10 @@ read_stdin(const struct command_reader *r)
 
 	if (reader_has(r, "stdin_text", &value)) {
 		if (value_type(value) != VALUE_STR)
-			return reader_wrong(r, "stdin_text", " must be a string");
+			return reader_wrong(r, "stdin_text",
+					    " must be a string");
 		if (command_template_text(value_item(value).bytes, &r->values,
-		                          feed, r->err) < 0)
+					  feed, r->err) < 0)
 			return reader_wrong_within(r, "stdin_text", "");
 		return 0;
 	}
@@ -473,15 +485,15 @@ check_keys(const struct command_reader *r)
 		     k++) {
 			if (own_keys[k].where & IN_FILE)
 				buf_printf(&known, "%s%s",
-				           known.len > 0 ? ", " : "",
-				           own_keys[k].name);
+					   known.len > 0 ? ", " : "",
+					   own_keys[k].name);
 		}
 		error_set(r->err, "unknown key \"%.*s\"; there are %s",
-		          (int)(key.len < 63 ? key.len : 63),
-		          (const char *)key.data, buf_text(&known));
+			  (int)(key.len < 63 ? key.len : 63),
+			  (const char *)key.data, buf_text(&known));
 		snprintf(r->err->field, sizeof(r->err->field), "%.*s",
-		         (int)(key.len < 63 ? key.len : 63),
-		         (const char *)key.data);
+			 (int)(key.len < 63 ? key.len : 63),
+			 (const char *)key.data);
 		buf_fini(&known);
 		return -EINVAL;
 	}
@@ -515,7 +527,7 @@ read_all(struct command_reader *r)
 
 int
 command_input_parse(struct slice input, struct command_input *out,
-                    struct error *err)
+		    struct error *err)
 {
 	struct command_reader r = { .spec = input, .out = out, .err = err };
 	struct slice with;
@@ -536,7 +548,7 @@ command_input_parse(struct slice input, struct command_input *out,
 
 int
 command_input_fill(struct slice spec, struct slice input,
-                   struct command_input *out, struct error *err)
+		   struct command_input *out, struct error *err)
 {
 	struct command_reader r = {
 		.spec = spec,
@@ -552,7 +564,7 @@ command_input_fill(struct slice spec, struct slice input,
 
 int
 command_input_check(struct slice spec, struct command_input *out,
-                    struct error *err)
+		    struct error *err)
 {
 	static const uint8_t null_value[] = { 0xc0 };
 	struct command_reader r = {

@@ -62,14 +62,13 @@ command_input_has_dir(const struct command_input *c)
 /* All three: 0, or -EINVAL with err saying what is wrong, and in field the
  * key at fault. Release in both cases. */
 int command_input_parse(struct slice input, struct command_input *out,
-                        struct error *err) MUST_CHECK;
+			struct error *err) MUST_CHECK;
 int command_input_fill(struct slice spec, struct slice input,
-                       struct command_input *out,
-                       struct error *err) MUST_CHECK;
+		       struct command_input *out, struct error *err) MUST_CHECK;
 /* What can be known of an action of a file before it gets an input. Places
  * to be filled are left as they are in out. */
 int command_input_check(struct slice spec, struct command_input *out,
-                        struct error *err) MUST_CHECK;
+			struct error *err) MUST_CHECK;
 void command_input_fini(struct command_input *c);
 
 #endif

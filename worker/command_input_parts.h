@@ -20,15 +20,14 @@ struct command_reader {
 
 /* The value of one of its keys. */
 bool reader_has(const struct command_reader *r, const char *key,
-                struct slice *value);
+		struct slice *value);
 
 /* Says in err that the key is wrong, and returns -EINVAL. */
 int reader_wrong(const struct command_reader *r, const char *key,
-                 const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+		 const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The message that is there is of a part of that key. */
 int reader_wrong_within(const struct command_reader *r, const char *key,
-                        const char *part);
+			const char *part);
 
 bool slice_has_nul(struct slice text);
 

@@ -25,13 +25,15 @@ static bool
 is_file_name(struct slice name)
 {
 	return name.len > 0 && name.len <= FILE_NAME_BYTES_MAX &&
-	       !slice_has_nul(name) && memchr(name.data, '/', name.len) == NULL &&
+	       !slice_has_nul(name) &&
+	       memchr(name.data, '/', name.len) == NULL &&
 	       !slice_is(name, ".") && !slice_is(name, "..");
 }
 
 /* The bytes of a string, the JSON text of anything else. */
 static int
-file_content(const struct command_reader *r, struct slice value, struct buf *out)
+file_content(const struct command_reader *r, struct slice value,
+	     struct buf *out)
 {
 	struct buf filled = BUF_EMPTY;
 	struct item item;
@@ -60,10 +62,11 @@ reader_files(const struct command_reader *r)
 		return 0;
 	count = value_count(value);
 	if (value_type(value) != VALUE_MAP || count > FILES_MAX)
-		return reader_wrong(r, "files",
-		             " must be an object of at most %u names and "
-		             "contents",
-		             FILES_MAX);
+		return reader_wrong(
+		    r, "files",
+		    " must be an object of at most %u names and "
+		    "contents",
+		    FILES_MAX);
 	c = cursor_of(value);
 	(void)cursor_next(&c);
 	out->files = mem_calloc(count + 1, sizeof(*out->files));
@@ -72,11 +75,12 @@ reader_files(const struct command_reader *r)
 		struct command_file *f = &out->files[out->file_count];
 
 		if (!is_file_name(name))
-			return reader_wrong(r, "files",
-			             ": \"%.*s\" is not the name of a file "
-			             "without a folder",
-			             (int)(name.len < 64 ? name.len : 64),
-			             (const char *)name.data);
+			return reader_wrong(
+			    r, "files",
+			    ": \"%.*s\" is not the name of a file "
+			    "without a folder",
+			    (int)(name.len < 64 ? name.len : 64),
+			    (const char *)name.data);
 		f->name = mem_strndup(name.data, name.len);
 		out->file_count++;
 		/* Of two with one name the last one counts. */
@@ -119,8 +123,8 @@ read_output(const struct command_reader *r)
 			return 0;
 		}
 	}
-	return reader_wrong(r, "output",
-	             " must be \"json\", \"text\", \"lines\" or \"none\"");
+	return reader_wrong(
+	    r, "output", " must be \"json\", \"text\", \"lines\" or \"none\"");
 }
 
 static int
@@ -134,27 +138,29 @@ read_from(const struct command_reader *r)
 			r->out->from = FROM_FD3;
 		else if (!value_is_str(value, "stdout"))
 			return reader_wrong(r, "output_from",
-			             " must be \"stdout\" or \"fd3\"");
+					    " must be \"stdout\" or \"fd3\"");
 		if (reader_has(r, "result_file", &name))
 			return reader_wrong(r, "output_from",
-			             " and \"result_file\" exclude each "
-			             "other");
+					    " and \"result_file\" exclude each "
+					    "other");
 	}
 	if (reader_has(r, "result_file", &value)) {
 		item = value_item(value);
 		if (item.type != VALUE_STR || !is_file_name(item.bytes))
-			return reader_wrong(r, "result_file",
-			             " must be the name of a file without a "
-			             "folder");
+			return reader_wrong(
+			    r, "result_file",
+			    " must be the name of a file without a "
+			    "folder");
 		r->out->from = FROM_FILE;
 		r->out->result_file =
 		    mem_strndup(item.bytes.data, item.bytes.len);
 	}
 	if (r->out->output == OUTPUT_NONE) {
 		if (r->out->from != FROM_STDOUT)
-			return reader_wrong(r, "output",
-			             " is \"none\": there is nothing to read "
-			             "from elsewhere");
+			return reader_wrong(
+			    r, "output",
+			    " is \"none\": there is nothing to read "
+			    "from elsewhere");
 		r->out->from = FROM_NOWHERE;
 	}
 	return 0;
@@ -165,8 +171,9 @@ static int
 read_result(const struct command_reader *r)
 {
 	static const uint8_t null_value[] = { 0xc0 };
-	struct command_values check = { FILL_CHECK, SLICE_NONE,
-		                        { null_value, 1 } };
+	struct command_values check = { FILL_CHECK,
+					SLICE_NONE,
+					{ null_value, 1 } };
 	struct buf unused = BUF_EMPTY;
 	struct slice value;
 	int rc = 0;
@@ -196,9 +203,10 @@ read_kill_after(const struct command_reader *r)
 		rc = units_parse(buf_text(&text), units_duration, &us);
 	buf_fini(&text);
 	if (rc < 0 || us > KILL_AFTER_MAX_US)
-		return reader_wrong(r, "kill_after",
-		             " must be seconds, or a text like \"500ms\", at "
-		             "most an hour");
+		return reader_wrong(
+		    r, "kill_after",
+		    " must be seconds, or a text like \"500ms\", at "
+		    "most an hour");
 	r->out->kill_after_us = us;
 	return 0;
 }
@@ -213,7 +221,8 @@ read_heartbeat(const struct command_reader *r)
 	if (value_is_str(value, "fd4"))
 		r->out->heartbeat_fd = true;
 	else if (!value_is_str(value, "output"))
-		return reader_wrong(r, "heartbeat", " must be \"output\" or \"fd4\"");
+		return reader_wrong(r, "heartbeat",
+				    " must be \"output\" or \"fd4\"");
 	return 0;
 }
 

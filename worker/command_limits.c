@@ -34,7 +34,7 @@ static const struct limit {
 
 static int
 limit_parse(const struct limit *kind, struct slice value, uint64_t *out,
-            struct error *err)
+	    struct error *err)
 {
 	struct buf text = BUF_EMPTY;
 	uint64_t n = 0;
@@ -48,7 +48,7 @@ limit_parse(const struct limit *kind, struct slice value, uint64_t *out,
 	n = n / kind->scale + (n % kind->scale != 0);
 	if (rc < 0 || n < kind->min) {
 		error_set(err, "\"limits\": \"%s\" must be %s, at least %u",
-		          kind->name, kind->like, (unsigned)kind->min);
+			  kind->name, kind->like, (unsigned)kind->min);
 		return -EINVAL;
 	}
 	*out = n;
@@ -57,7 +57,7 @@ limit_parse(const struct limit *kind, struct slice value, uint64_t *out,
 
 int
 command_limits_parse(struct slice value, struct command_limits *out,
-                     struct error *err)
+		     struct error *err)
 {
 	uint32_t count = value_count(value);
 	struct cursor c = cursor_of(value);
@@ -76,11 +76,12 @@ command_limits_parse(struct slice value, struct command_limits *out,
 		       !slice_is(name, kinds[k].name))
 			k++;
 		if (k == COMMAND_LIMITS_COUNT) {
-			error_set(err, "\"limits\": there is no \"%.*s\", only "
-			               "\"cpu\", \"memory\", \"file_size\", "
-			               "\"open_files\" and \"processes\"",
-			          (int)(name.len < 64 ? name.len : 64),
-			          (const char *)name.data);
+			error_set(err,
+				  "\"limits\": there is no \"%.*s\", only "
+				  "\"cpu\", \"memory\", \"file_size\", "
+				  "\"open_files\" and \"processes\"",
+				  (int)(name.len < 64 ? name.len : 64),
+				  (const char *)name.data);
 			return -EINVAL;
 		}
 		if (limit_parse(&kinds[k], v, &out->values[k], err) < 0)

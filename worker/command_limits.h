@@ -19,7 +19,7 @@ struct command_limits {
 
 /* From {"memory": "1GB", …}. -EINVAL with err naming what is wrong. */
 int command_limits_parse(struct slice value, struct command_limits *out,
-                         struct error *err) MUST_CHECK;
+			 struct error *err) MUST_CHECK;
 
 /*
  * In the child of a vfork: system calls only. A limit that is stricter
@@ -29,6 +29,6 @@ int command_limits_apply(const struct command_limits *limits) MUST_CHECK;
 
 /* "memory", … of the limit that this signal may come from, or NULL. */
 const char *command_limits_signal(const struct command_limits *limits,
-                                  int signal);
+				  int signal);
 
 #endif

@@ -18,11 +18,11 @@
 
 /* As in sysexits.h, from 64 up without a gap. */
 static const char *const sysexits[] = {
-	"Rappel.Usage",    "Rappel.DataErr",     "Rappel.NoInput",
-	"Rappel.NoUser",   "Rappel.NoHost",      "Rappel.Unavailable",
-	"Rappel.Software", "Rappel.OsErr",       "Rappel.OsFile",
-	"Rappel.CantCreat", "Rappel.IoErr",      "Rappel.TempFail",
-	"Rappel.Protocol", "Rappel.NoPerm",      "Rappel.Config",
+	"Rappel.Usage",     "Rappel.DataErr", "Rappel.NoInput",
+	"Rappel.NoUser",    "Rappel.NoHost",  "Rappel.Unavailable",
+	"Rappel.Software",  "Rappel.OsErr",   "Rappel.OsFile",
+	"Rappel.CantCreat", "Rappel.IoErr",   "Rappel.TempFail",
+	"Rappel.Protocol",  "Rappel.NoPerm",  "Rappel.Config",
 };
 
 void
@@ -90,10 +90,10 @@ result_value(const struct command_end *end, struct outcome *o)
 			return;
 		}
 		if (json_parse((const char *)text.data, text.len,
-		               VALUE_DEPTH_MAX, &o->own, NULL, &err) < 0)
+			       VALUE_DEPTH_MAX, &o->own, NULL, &err) < 0)
 			outcome_fail(o, "Rappel.OutputInvalid",
-			             "%s is no JSON: line %u: %s", end->from,
-			             err.line, err.message);
+				     "%s is no JSON: line %u: %s", end->from,
+				     err.line, err.message);
 		return;
 	case OUTPUT_TEXT:
 		if (text.len > 0 && text.data[text.len - 1] == '\n')
@@ -107,7 +107,7 @@ result_value(const struct command_end *end, struct outcome *o)
 	/* Here the bytes of others became strings unseen. */
 	if (value_check(buf_slice(&o->own), VALUE_DEPTH_MAX, &err) < 0)
 		outcome_fail(o, "Rappel.OutputInvalid", "%s is no UTF-8 text",
-		             end->from);
+			     end->from);
 }
 
 /* Takes what is in own, if it is not too large. */
@@ -116,9 +116,9 @@ result_take(size_t value_bytes_max, struct outcome *o)
 {
 	if (o->own.len > value_bytes_max)
 		outcome_fail(o, "Rappel.OutputTooLarge",
-		             "the result has %zu bytes, at most %zu are "
-		             "allowed",
-		             o->own.len, value_bytes_max);
+			     "the result has %zu bytes, at most %zu are "
+			     "allowed",
+			     o->own.len, value_bytes_max);
 	else
 		o->result = buf_slice(&o->own);
 }
@@ -142,7 +142,7 @@ result_failure(const struct command_end *end, struct outcome *o)
 		outcome_fail(o, name, "killed by signal %d", sig);
 	else
 		outcome_fail(o, name, "exit status %d",
-		             WEXITSTATUS(end->status));
+			     WEXITSTATUS(end->status));
 }
 
 void
@@ -159,7 +159,7 @@ command_result(const struct command_end *end, struct outcome *o)
 
 void
 command_result_fill(struct slice template, struct slice input,
-                    size_t value_bytes_max, struct outcome *o)
+		    size_t value_bytes_max, struct outcome *o)
 {
 	struct command_values values = { FILL_VALUES, input, o->result };
 	struct buf filled = BUF_EMPTY;
@@ -167,11 +167,10 @@ command_result_fill(struct slice template, struct slice input,
 
 	if (command_template_value(template, &values, &filled, &err) < 0) {
 		outcome_fail(o, "Rappel.InputInvalid", "\"result\": %s",
-		             err.message);
-	} else if (value_check(buf_slice(&filled), VALUE_DEPTH_MAX, &err) <
-	           0) {
+			     err.message);
+	} else if (value_check(buf_slice(&filled), VALUE_DEPTH_MAX, &err) < 0) {
 		outcome_fail(o, "Rappel.OutputInvalid", "\"result\": %s",
-		             err.message);
+			     err.message);
 	} else {
 		o->own.len = 0;
 		buf_add(&o->own, filled.data, filled.len);

@@ -15,7 +15,7 @@ void command_exit_name(int code, char *text);
 struct command_end {
 	int status; /* as waitpid() gave it */
 	enum command_output output;
-	const char *from;     /* where it was written, for people */
+	const char *from; /* where it was written, for people */
 	struct slice written;
 	struct slice log; /* the end of what it wrote on stderr */
 	const struct command_limits *limits;
@@ -29,6 +29,6 @@ void command_result(const struct command_end *end, struct outcome *o);
  * {output} for the result so far.
  */
 void command_result_fill(struct slice template, struct slice input,
-                         size_t value_bytes_max, struct outcome *o);
+			 size_t value_bytes_max, struct outcome *o);
 
 #endif

@@ -55,8 +55,8 @@ child_descriptors(const struct command_spawn *s, int fd)
 	for (unsigned i = 0; i < COMMAND_FDS; i++) {
 		from[i] = s->fds[i];
 		if (from[i] >= 0 && from[i] < (int)COMMAND_FDS)
-			from[i] = fcntl(from[i], F_DUPFD_CLOEXEC,
-			                (int)COMMAND_FDS);
+			from[i] =
+			    fcntl(from[i], F_DUPFD_CLOEXEC, (int)COMMAND_FDS);
 		if (from[i] < 0 && s->fds[i] >= 0)
 			child_die(fd, STEP_PREPARE, errno);
 	}
@@ -124,7 +124,7 @@ spawn_process(const struct command_spawn *s, int fd)
 
 int
 command_spawn(const struct command_spawn *s, pid_t *pid_out, int *pidfd_out,
-              struct command_failure *failure)
+	      struct command_failure *failure)
 {
 	int failed[2], pidfd, rc = 0;
 	pid_t pid;
@@ -140,7 +140,7 @@ command_spawn(const struct command_spawn *s, pid_t *pid_out, int *pidfd_out,
 	close(failed[1]);
 	/* Closed by exec, and that is what vfork waited for. */
 	if (pid >= 0 && read(failed[0], failure, sizeof(*failure)) ==
-	                    (ssize_t)sizeof(*failure))
+			    (ssize_t)sizeof(*failure))
 		rc = -failure->err;
 	close(failed[0]);
 	if (pid < 0)

@@ -40,6 +40,6 @@ struct command_spawn {
  * could not become the program, and nothing is left of it.
  */
 int command_spawn(const struct command_spawn *s, pid_t *pid, int *pidfd,
-                  struct command_failure *failure) MUST_CHECK;
+		  struct command_failure *failure) MUST_CHECK;
 
 #endif

@@ -44,16 +44,17 @@ key_shown(struct slice key)
 /* The key in the braces that begin at text[at], and *end behind them. */
 static int
 key_read(struct slice text, size_t at, struct slice *key, size_t *end,
-         struct error *err)
+	 struct error *err)
 {
 	const uint8_t *from = text.data + at + 1;
 	const uint8_t *close = memchr(from, '}', text.len - at - 1);
 	const uint8_t *open = memchr(from, '{', text.len - at - 1);
 
 	if (close == NULL || (open != NULL && open < close)) {
-		error_set(err, "a \"{\" at byte %zu that no \"}\" follows; "
-		               "\"{{\" stands for one brace",
-		          at);
+		error_set(err,
+			  "a \"{\" at byte %zu that no \"}\" follows; "
+			  "\"{{\" stands for one brace",
+			  at);
 		return -EINVAL;
 	}
 	if (close == from) {
@@ -77,7 +78,7 @@ command_template_key(struct slice text, struct slice *key_out)
 
 int
 command_template_get(const struct command_values *v, struct slice key,
-                     struct slice *out, struct error *err)
+		     struct slice *out, struct error *err)
 {
 	if (v->output.len > 0 && slice_is(key, "output")) {
 		*out = v->output;
@@ -86,13 +87,13 @@ command_template_get(const struct command_values *v, struct slice key,
 	if (value_type(v->map) == VALUE_MAP && value_get(v->map, key, out))
 		return 0;
 	error_set(err, "{%.*s}: there is no such key in the input",
-	          key_shown(key), (const char *)key.data);
+		  key_shown(key), (const char *)key.data);
 	return -EINVAL;
 }
 
 static int
 key_fill(struct slice key, const struct command_values *v, struct buf *out,
-         struct error *err)
+	 struct error *err)
 {
 	struct slice value;
 
@@ -100,18 +101,19 @@ key_fill(struct slice key, const struct command_values *v, struct buf *out,
 		return -EINVAL;
 	if (command_template_scalar(value, out))
 		return 0;
-	error_set(err, "{%.*s} is %s: only strings, numbers and booleans can "
-	               "stand here",
-	          key_shown(key), (const char *)key.data,
-	          value_type(value) == VALUE_ARRAY ? "an array"
-	          : value_type(value) == VALUE_MAP ? "an object"
-	                                           : "null");
+	error_set(err,
+		  "{%.*s} is %s: only strings, numbers and booleans can "
+		  "stand here",
+		  key_shown(key), (const char *)key.data,
+		  value_type(value) == VALUE_ARRAY ? "an array"
+		  : value_type(value) == VALUE_MAP ? "an object"
+						   : "null");
 	return -EINVAL;
 }
 
 int
 command_template_text(struct slice text, const struct command_values *v,
-                      struct buf *out, struct error *err)
+		      struct buf *out, struct error *err)
 {
 	size_t at = 0;
 
@@ -135,10 +137,11 @@ command_template_text(struct slice text, const struct command_values *v,
 			continue;
 		}
 		if (byte == '}') {
-			error_set(err, "a \"}\" at byte %zu that no \"{\" "
-			               "belongs to; \"}}\" stands for one "
-			               "brace",
-			          at);
+			error_set(err,
+				  "a \"}\" at byte %zu that no \"{\" "
+				  "belongs to; \"}}\" stands for one "
+				  "brace",
+				  at);
 			return -EINVAL;
 		}
 		if (key_read(text, at, &key, &end, err) < 0)
@@ -153,8 +156,8 @@ command_template_text(struct slice text, const struct command_values *v,
 }
 
 static int
-string_fill(struct slice text, const struct command_values *v,
-            struct buf *out, struct error *err)
+string_fill(struct slice text, const struct command_values *v, struct buf *out,
+	    struct error *err)
 {
 	struct buf filled = BUF_EMPTY;
 	struct slice key, value;
@@ -175,7 +178,7 @@ string_fill(struct slice text, const struct command_values *v,
 
 int
 command_template_value(struct slice value, const struct command_values *v,
-                       struct buf *out, struct error *err)
+		       struct buf *out, struct error *err)
 {
 	struct cursor c = cursor_of(value);
 	struct item item = cursor_next(&c);

@@ -37,18 +37,18 @@ bool command_template_key(struct slice text, struct slice *key_out);
 
 /* The value of a key: 0, or -EINVAL with err naming it. */
 int command_template_get(const struct command_values *v, struct slice key,
-                         struct slice *out, struct error *err) MUST_CHECK;
+			 struct slice *out, struct error *err) MUST_CHECK;
 
 /* Appends the filled text. -EINVAL with err for a wrong brace, a missing key
  * and one without a text. */
 int command_template_text(struct slice text, const struct command_values *v,
-                          struct buf *out, struct error *err) MUST_CHECK;
+			  struct buf *out, struct error *err) MUST_CHECK;
 
 /*
  * Appends the value with every string in it filled; a string that is one
  * "{key}" becomes what stands there, of any type. Names of members stay.
  */
 int command_template_value(struct slice value, const struct command_values *v,
-                           struct buf *out, struct error *err) MUST_CHECK;
+			   struct buf *out, struct error *err) MUST_CHECK;
 
 #endif
