@@ -33,9 +33,10 @@ class Context:
     An action gets it as its parameter `ctx`, or from rappel.current().
     """
 
-    __slots__ = ("action", "activation", "attempt", "begun_ns", "cancelled",
-                 "heartbeat_us", "interrupt", "is_interrupted", "timeout_us",
-                 "token", "_beat", "_beat_ns", "_instance", "_log")
+    __slots__ = ("action", "activation", "attempt", "beat_every_ns",
+                 "begun_ns", "cancelled", "heartbeat_us", "interrupt",
+                 "is_interrupted", "timeout_us", "token", "_beat",
+                 "_beat_ns", "_instance", "_log")
 
     #: Name of the action.
     action: str
@@ -60,7 +61,8 @@ class Context:
         self.is_interrupted = False
         self.interrupt: Optional[Callable[[], None]] = None
         self._beat = beat
-        self._beat_ns = 0
+        self._beat_ns = -HEARTBEAT_NS  # the first one always goes
+        self.beat_every_ns = HEARTBEAT_NS
         self._log: Optional[logging.LoggerAdapter[logging.Logger]] = None
 
     def __repr__(self) -> str:
@@ -121,7 +123,7 @@ class Context:
         """
         self.raise_if_cancelled()
         now = time.monotonic_ns()
-        if now - self._beat_ns >= HEARTBEAT_NS:
+        if now - self._beat_ns >= self.beat_every_ns:
             self._beat(self.token, progress)
             self._beat_ns = now
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from typing import Any, Iterable, List, Tuple
+from typing import Any, Iterable, List, Optional, Tuple
 
 NAME_BYTES_MAX = 128
 KINDS_MAX = 32
@@ -69,19 +69,20 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _fits(name: Any) -> bool:
-    return isinstance(name, str) and 0 < len(
-        name.encode("utf-8", "replace")) <= NAME_BYTES_MAX
+def _name(given: Any) -> Optional[str]:
+    """What was given as an error's name, if it can be one."""
+    if not isinstance(given, str):
+        return None
+    given = _clean(given)
+    return given if 0 < len(given.encode()) <= NAME_BYTES_MAX else None
 
 
 def _class_name(cls: type) -> str:
     """Its own rappel_error, not an inherited one: that is the base's."""
-    name = cls.__dict__.get("rappel_error")
-    if not _fits(name):
-        name = cls.__name__
-    name = _clean(name)
-    while not _fits(name):
-        name = name[:-1]
+    name = _name(cls.__dict__.get("rappel_error"))
+    if name is None:
+        name = cls.__name__.encode("utf-8", "replace")[
+            :NAME_BYTES_MAX].decode("utf-8", "ignore")
     return name
 
 
@@ -125,12 +126,13 @@ def describe(exc: BaseException) -> Tuple[str, str, List[str]]:
     cls = type(exc)
     name = _class_name(cls)
     kinds = []
-    given = exc.name if isinstance(exc, ActionError) \
-        else exc.__dict__.get("rappel_error")
-    if _fits(given) and _clean(given) != name:
-        kinds, name = [name], _clean(given)
+    given = _name(exc.name if isinstance(exc, ActionError)
+                  else exc.__dict__.get("rappel_error"))
+    if given is not None and given != name:
+        kinds, name = [name], given
     if isinstance(exc, ActionError):
-        kinds = [_clean(kind) for kind in exc.kinds if _fits(kind)] + kinds
+        kinds = [kind for kind in map(_name, exc.kinds)
+                 if kind is not None] + kinds
     for base in cls.__mro__[1:]:
         if issubclass(base, Exception):
             kinds.append(_class_name(base))

@@ -196,10 +196,10 @@ class Inline:
 
     def _run_async(self, action: Action, value: Any, ctx: Context) -> Any:
         """The loop runs while an async action does, and only then."""
-        loop = self.loop
-        if loop is None:
-            loop = self.loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(loop)
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        loop: asyncio.AbstractEventLoop = self.loop
 
         async def run() -> Any:
             return await action.invoke(value, ctx)

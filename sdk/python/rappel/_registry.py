@@ -11,7 +11,7 @@ import functools
 import inspect
 import sys
 import typing
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 from rappel._context import Context
 from rappel._convert import Converter, converter, what_is
@@ -131,14 +131,12 @@ class Action:
     def _bind_input(self, parameter: Parameter, ctx_of: Optional[Parameter],
                     order: List[Parameter]) -> Callable[[Any, Context], Any]:
         function = self.function
-        convert = self._annotation(parameter)
+        known = self._annotation(parameter)
+        if ctx_of is None and known is None:
+            return lambda value, ctx: function(value)
+        convert: Converter = known or (lambda value, path: value)
         if ctx_of is None:
-            if convert is None:
-                return lambda value, ctx: function(value)
             return lambda value, ctx: function(convert(value, "$"))
-        if convert is None:
-            def convert(value: Any, path: str) -> Any:
-                return value
         if ctx_of.kind is Parameter.KEYWORD_ONLY:
             name = ctx_of.name
             return lambda value, ctx: function(convert(value, "$"),
@@ -238,19 +236,18 @@ def action(name: F) -> F: ...
 def action(name: Optional[str] = None) -> Callable[[F], F]: ...
 
 
-def action(name: Union[F, str, None] = None) -> Any:
+def action(name: Any = None) -> Any:
     """Makes a function, plain or async, an action.
 
     @action takes the function's name, @action("name") another one. The
     function stays as it is and can be called as before.
     """
     if name is not None and not isinstance(name, str):
-        function = name
-        registry.add(getattr(function, "__name__", repr(function)), function)
-        return function
+        registry.add(getattr(name, "__name__", repr(name)), name)
+        return name
 
     def decorate(function: F) -> F:
-        registry.add(getattr(function, "__name__", repr(function))
-                     if name is None else name, function)
+        own: str = getattr(function, "__name__", repr(function))
+        registry.add(own if name is None else name, function)
         return function
     return decorate

@@ -16,8 +16,8 @@ from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
 from msgpack import Packer, unpackb
 
-from rappel._errors import describe
-from rappel._values import DEPTH_MAX, ResultInvalid, is_plain, plain
+from rappel._errors import ResultInvalid, describe
+from rappel._values import DEPTH_MAX, is_plain, plain
 
 HELLO, DISPATCH, COMPLETION, DRAIN = 1, 10, 11, 15
 CANCEL, RECALL, HEARTBEAT = 20, 21, 22
@@ -169,7 +169,8 @@ class Wire:
 
     def _head(self, kind: int) -> bytes:
         pack = Packer().pack
-        return b"\x95" + pack(kind) + pack(self.slot) + pack(self.spawn)
+        return b"".join((b"\x95", pack(kind), pack(self.slot),
+                         pack(self.spawn)))
 
     def send(self, kind: int, items: List[bytes], wait: bool = True) -> None:
         """One frame whose payload is an array of these packed items."""

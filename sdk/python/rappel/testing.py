@@ -94,12 +94,10 @@ class _Beats:
     def __call__(self, token: int, progress: Any) -> None:
         self.answers.progress(token, progress)
         self.all.append(plain(progress))
-        if self.ctx is not None:
-            self.ctx._beat_ns = -1 << 62  # none is dropped here
-            if self.left is not None:
-                self.left -= 1
-                if self.left <= 0:
-                    self.ctx.cancel()
+        if self.ctx is not None and self.left is not None:
+            self.left -= 1
+            if self.left <= 0:
+                self.ctx.cancel()
 
 
 def attempt(action: Union[str, Callable[..., Any]], input: Any = None, *,
@@ -120,7 +118,7 @@ def attempt(action: Union[str, Callable[..., Any]], input: Any = None, *,
     ctx = Context([1, uuid.UUID(instance_id).bytes, activation, attempt,
                    found.name, int((timeout or 0) * 1e6), 1024, None,
                    int((heartbeat or 0) * 1e6)], beats)
-    ctx._beat_ns = -1 << 62
+    ctx.beat_every_ns = 0  # none is dropped here
     beats.ctx = ctx
     value = _input(input)
     if cancel_after is not None and cancel_after <= 0:
@@ -151,8 +149,11 @@ def _call(action: Action, value: Any, ctx: Context) -> Any:
 
     async def run_it() -> Any:
         task = asyncio.current_task()
-        assert task is not None
-        ctx.interrupt = task.cancel
+
+        def interrupt() -> None:
+            if task is not None:
+                task.cancel()
+        ctx.interrupt = interrupt
         return await action.invoke(value, ctx)
     return asyncio.run(run_it())
 
