@@ -47,6 +47,7 @@ struct config {
 	uint32_t window_max;         /* actions a worker may hold, default 128 */
 	uint64_t heartbeat_us;       /* default 2 s */
 	uint64_t lease_us;           /* default 10 s */
+	uint64_t cancel_grace_us;    /* for what is unwanted to end: 1 s */
 	uint64_t db_deadline_us;     /* one database operation, default 5 s */
 	uint64_t value_bytes_max;    /* input or result, default 1 MiB */
 	enum log_level log_level;

@@ -24,6 +24,7 @@ struct line {
 	_Atomic uint64_t instance[2];
 	_Atomic uint64_t activation;
 	_Atomic uint32_t attempt;
+	_Atomic uint64_t number;
 };
 
 /* Never allocated: a pointer to one is a mapping. */
@@ -112,6 +113,14 @@ scoreboard_wait(struct scoreboard *b, uint32_t place, uint64_t token,
 	/* Whoever sees the token sees whose it is. */
 	atomic_store_explicit(&line->word, word_of(token, PLACE_WAITING),
 	                      memory_order_release);
+}
+
+void
+scoreboard_number(struct scoreboard *b, uint32_t place, uint64_t number)
+{
+	ASSERT(place < SCOREBOARD_PLACES);
+	atomic_store_explicit(&b->lines[place].number, number,
+	                      memory_order_relaxed);
 }
 
 static bool
@@ -212,6 +221,8 @@ scoreboard_look(const struct scoreboard *b, uint32_t place)
 		                                      memory_order_relaxed);
 		out.attempt = atomic_load_explicit(&line->attempt,
 		                                   memory_order_relaxed);
+		out.number = atomic_load_explicit(&line->number,
+		                                  memory_order_relaxed);
 		atomic_thread_fence(memory_order_acquire);
 		after =
 		    atomic_load_explicit(&line->word, memory_order_acquire);

@@ -56,6 +56,7 @@ struct scoreboard_place {
 	struct uuid instance;
 	uint64_t activation;
 	uint32_t attempt;
+	uint64_t number; /* scoreboard_number() */
 };
 
 /* A new sealed memfd with every place FREE, or -errno. CLOEXEC. */
@@ -70,6 +71,10 @@ void scoreboard_unmap(struct scoreboard **b);
 void scoreboard_wait(struct scoreboard *b, uint32_t place, uint64_t token,
                      const struct uuid *instance, uint64_t activation,
                      uint32_t attempt);
+/* The flusher, before it waits there: which of all items that were sent to this
+ * worker it is. In a scoreboard that the worker leaves alone the flusher keeps
+ * its own notes, and an item that was noted may not have left. */
+void scoreboard_number(struct scoreboard *b, uint32_t place, uint64_t number);
 /* The flusher: true when it will never be run there. */
 bool scoreboard_recall(struct scoreboard *b, uint32_t place, uint64_t token);
 void scoreboard_free(struct scoreboard *b, uint32_t place);

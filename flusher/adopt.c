@@ -25,7 +25,7 @@ struct orphan {
 	uint32_t activation;
 	uint32_t attempt;
 	struct flight *flight; /* NULL: a completion */
-	uint64_t token;        /* of the flight, given out by another life */
+	uint64_t token; /* of the flight, or given back: of another life */
 	uint64_t frame;
 	uint64_t run_us;
 	uint16_t worker;
@@ -126,6 +126,14 @@ orphan_add(struct adopt *a, const struct uuid *instance, uint32_t activation,
 	return o;
 }
 
+/* Not a completion: a worker has it no more, and what another flusher noted of
+ * that is not true. */
+static bool
+orphan_given_back(const struct orphan *o)
+{
+	return o->flight == NULL && o->status == COMPLETION_NOT_BEGUN;
+}
+
 /* ---- coming in ---- */
 
 void
@@ -163,19 +171,24 @@ adopt_completion(struct flusher *f, uint16_t worker,
                  const struct completion *c)
 {
 	struct adopt *a = f->adopt;
-	struct orphan *o;
+	struct orphan *o = a->settled ?
+	    NULL :
+	    orphan_find(a, &c->instance, c->activation, c->attempt);
 
-	/* It is asked for again, as if nobody had had it. */
-	if (c->status == COMPLETION_NOT_BEGUN)
-		return;
-	if (a->settled || orphan_find(a, &c->instance, c->activation,
-	                              c->attempt) != NULL) {
-		f->counters.completions_late++;
+	/* Then it was sent again, and this is of that. */
+	if (o != NULL && orphan_given_back(o)) {
+		orphan_free(a, o);
+		o = NULL;
+	}
+	if (a->settled || o != NULL) {
+		f->counters.completions_late +=
+		    c->status != COMPLETION_NOT_BEGUN;
 		return;
 	}
 	o = orphan_add(a, &c->instance, c->activation, c->attempt);
 	TAILQ_INSERT_TAIL(&a->kept, o, kept_entry);
 	o->frame = f->ack.received;
+	o->token = c->token;
 	o->run_us = c->run_us;
 	o->worker = worker;
 	o->status = c->status;
@@ -192,10 +205,19 @@ adopt_flight(struct adopt *a, const struct uuid *instance,
              uint32_t activation, uint32_t attempt, uint64_t token,
              struct flight *flight)
 {
-	struct orphan *o;
+	struct orphan *o = a->settled ?
+	    NULL :
+	    orphan_find(a, instance, activation, attempt);
 
-	if (a->settled ||
-	    orphan_find(a, instance, activation, attempt) != NULL)
+	if (o != NULL && orphan_given_back(o)) {
+		bool same = o->token == token;
+
+		orphan_free(a, o);
+		if (same)
+			return false;
+		o = NULL;
+	}
+	if (a->settled || o != NULL)
 		return false;
 	o = orphan_add(a, instance, activation, attempt);
 	o->flight = flight;
@@ -283,6 +305,10 @@ adopt_ready(struct flusher *f, struct lease *lease, uint32_t activation,
 		dispatch_take_on(f, o->flight, lease, activation, attempt);
 		return true;
 	}
+	if (orphan_given_back(o)) {
+		orphan_free(a, o);
+		return false;
+	}
 	orphan_apply(f, lease, o);
 	orphan_free(a, o);
 	return true;
@@ -308,8 +334,8 @@ adopt_settle(struct flusher *f)
 		return;
 	a->settled = true;
 	while ((o = TAILQ_FIRST(&a->kept)) != NULL) {
+		late += !orphan_given_back(o);
 		orphan_free(a, o);
-		late++;
 	}
 	f->counters.completions_late += late;
 	dispatch_unwanted(f);

@@ -3,13 +3,13 @@
  *
  * Runs in the flusher. A *route* is an action name with what is ready for it;
  * a *slot* mirrors a place in the supervisor's child table; a *flight* is one
- * dispatched attempt. A worker runs what it holds in order, so the oldest
- * flight of a slot is the one that runs: its timeout counts from when it
- * came to the front, and it is to blame when the worker dies.
+ * dispatched attempt. A worker begins what it holds in order; what of that
+ * runs, its scoreboard or the order tells: its time counts from then on, and
+ * it is to blame when the worker dies.
  *
  * Quick actions (by the mean of their past) are sent ahead, up to a window;
- * anything else only to a worker that holds nothing, so that nobody waits
- * behind it.
+ * anything else only to a worker that can begin it at once, so that nobody
+ * waits behind it.
  */
 #ifndef FLUSHER_DISPATCH_H
 #define FLUSHER_DISPATCH_H
@@ -52,6 +52,7 @@ void dispatch_unwanted(struct flusher *f);
 /* Frames of the supervisor. -EPROTO: the payload is no such thing. */
 int dispatch_hello(struct flusher *f, const struct frame *frame);
 int dispatch_completion(struct flusher *f, const struct frame *frame);
+int dispatch_heartbeat(struct flusher *f, const struct frame *frame);
 int dispatch_gone(struct flusher *f, const struct frame *frame);
 int dispatch_undeliverable(struct flusher *f, const struct frame *frame);
 

@@ -18,11 +18,39 @@
 #include "flusher/lease.h"
 #include "flusher/trace.h"
 
+/* Giving back what it likes would be a way to keep actions from running. What
+ * was asked for may have been by an earlier flusher, and one that is to end
+ * need not be asked. What nobody wants may be answered in any way. */
+static bool
+flight_asked_back(const struct flight *flight)
+{
+	const struct slot *slot = flight->slot;
+
+	return flight->lease == NULL || flight->recalled ||
+	    (slot->recalls && (flight->adopted || slot->retired ||
+	                       slot->phase != SLOT_READY));
+}
+
+/* All that it gave back in a frame. */
+static void
+slot_take_back(struct dispatch *d, struct slot *slot)
+{
+	struct flight *flight, *before;
+
+	/* From the last on, so that they keep their order at the front. */
+	for (flight = TAILQ_LAST(&slot->flights, slot_flights);
+	     flight != NULL; flight = before) {
+		before = TAILQ_PREV(flight, slot_flights, slot_entry);
+		if (flight->back)
+			flight_give_back(d, flight);
+	}
+}
+
 /* -EPROTO: no such item. -EBADMSG: its token belongs to another action.
  * -EPERM: it gives back what nobody may have asked it for. */
 static int
 complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
-             uint64_t now_us)
+             uint64_t now_us, bool *back)
 {
 	struct dispatch *d = f->dispatch;
 	struct completion done;
@@ -50,9 +78,10 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	    !uuid_equal(&flight->instance, &done.instance))
 		return -EBADMSG;
 	if (done.status == COMPLETION_NOT_BEGUN) {
-		if (!slot->recalls)
+		if (!flight_asked_back(flight))
 			return -EPERM;
-		flight_give_back(d, flight);
+		flight->back = true;
+		*back = true;
 		return 0;
 	}
 	f->counters.completions++;
@@ -100,6 +129,7 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	struct slot *slot;
 	uint64_t now = clock_mono_us();
 	bool kept = adopt_expects(f->adopt);
+	bool back = false;
 	uint32_t count;
 	int r;
 
@@ -114,7 +144,7 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 	FAULT_POINT("flush.received");
 	slot->heard_us = now;
 	for (uint32_t i = 0; i < count; i++) {
-		r = complete_one(f, slot, &c, now);
+		r = complete_one(f, slot, &c, now, &back);
 		if (r == -EBADMSG) {
 			slot_refuse(f, slot,
 			            "it answered for an action that it was not "
@@ -123,8 +153,8 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 		}
 		if (r == -EPERM) {
 			slot_refuse(f, slot,
-			            "it gave an action back and never said "
-			            "that it answers RECALL");
+			            "it gave an action back that nobody had "
+			            "asked it for");
 			return 0;
 		}
 		if (r < 0) {
@@ -132,6 +162,8 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 			return r;
 		}
 	}
+	if (back)
+		slot_take_back(d, slot);
 	/* A frame at a time: reading the clock is a part of what it tells. */
 	f->counters.apply_us += clock_mono_us() - now;
 	trace_span("apply", now, count);

@@ -11,6 +11,7 @@
 #include "engine/event.h"
 #include "flusher/board.h"
 #include "flusher/dispatch.h"
+#include "flusher/edge.h"
 #include "flusher/flight.h"
 #include "flusher/route.h"
 
@@ -23,16 +24,23 @@ struct slot {
 	bool retired; /* READY, but it gets no more */
 	uint16_t no;
 	uint32_t spawn;
-	uint32_t window;
+	uint32_t concurrency; /* so many of what it holds run at once */
+	uint32_t window;  /* how many it can hold */
+	bool recalls;     /* it answers RECALL */
+	bool cancels;     /* it acts on CANCEL */
 	bool lied;        /* nothing it says counts any more */
-	bool recalls;     /* it says that it answers RECALL */
-	uint64_t relayed; /* items sent to this spawn */
+	bool told;        /* that its progress is dropped */
+	uint64_t before;  /* items that earlier flushers had this spawn run */
+	uint64_t relayed; /* items sent to this spawn, since */
 	uint64_t heard_us; /* when it last answered */
 	uint64_t looked_us; /* when its front was last looked at */
 	/* It runs that one for long already, and gets nothing more before
 	 * that has ended; 0: it does not. */
 	uint64_t stalled_token;
-	struct places places; /* of its scoreboard, if it has one */
+	/* Of its scoreboard, if it has one: what it claims there, or, when
+	 * it leaves that alone, our notes for the next flusher. */
+	struct places places;
+	struct edge edge; /* of one that does not claim places */
 	/* In the order in which they were sent, and so are run. */
 	TAILQ_HEAD(slot_flights, flight) flights;
 	uint32_t held;
@@ -58,6 +66,14 @@ struct dispatch {
 	uint64_t recall_armed_us; /* likewise */
 };
 
+/* What it runs stands in its scoreboard, by its word; otherwise it is known
+ * from the order (edge.h). */
+static inline bool
+slot_claims(const struct slot *slot)
+{
+	return slot->edge.places == 0;
+}
+
 /* ---- dispatch.c ---- */
 
 /* It is in the air no more: out of every list, its place is free. */
@@ -68,8 +84,16 @@ void flight_give_back(struct dispatch *d, struct flight *flight);
 void flight_fail(struct flusher *f, struct flight *flight,
                  enum event_kind kind, const char *error, const char *cause,
                  uint64_t run_us);
-/* To be killed; GONE gives back what it holds. */
-void slot_kill(struct flusher *f, struct slot *slot, const char *reason);
+/* It was sent, or it runs from now on: noted for the next flusher. */
+void flight_note(const struct flight *flight);
+
+/* ---- dispatch_slot.c ---- */
+
+bool slot_serves(const struct slot *slot, const struct route *route);
+/* To be killed, with grace_us by SIGTERM first; GONE gives back what it holds.
+ */
+void slot_kill(struct flusher *f, struct slot *slot, uint64_t grace_us,
+               const char *reason);
 /* The same for one that broke the protocol, which is logged. */
 void slot_refuse(struct flusher *f, struct slot *slot, const char *reason);
 
@@ -82,9 +106,12 @@ void watch_deadlines(struct dispatch *d);
 /* A flight was sent: deadlines, and a look at what it may wait behind. */
 void watch_sent(struct dispatch *d, const struct slot *slot,
                 const struct flight *flight);
+/* Nobody wants that flight, which has no lease: taken back if it waits, and
+ * otherwise cancelled; its worker does not live for ever with it. */
+void watch_unwanted(struct dispatch *d, struct flight *flight);
 /*
- * The slot's front was sent a while ago: is it still running? Then the slot
- * is stalled from here on, and what waits behind it is recalled. True when
+ * What runs in the slot was sent a while ago: does it still run? Then the slot
+ * is stalled from here on, and what waits in it is recalled. True when
  * it may get more.
  */
 bool watch_moves(struct dispatch *d, struct slot *slot, uint64_t now_us);

@@ -3,7 +3,8 @@
  * action, timeouts, workers that do not begin or do not end.
  *
  * What a worker does is read from its scoreboard when a timer says that it
- * is time to look, never on the way of an action. Two timers: one while
+ * is time to look, never on the way of an action; of one that leaves it alone
+ * it is known from the order (edge.h). Two timers: one while
  * something is held behind something, for recalls; one for the next moment
  * at which a deadline could have passed.
  */
@@ -12,11 +13,14 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/value.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
+#include "flusher/progress.h"
 
-/* What nobody wants any more may run on for that long. */
-#define ABANDON_US CLOCK_SECOND_US
+/* Between SIGTERM and SIGKILL of a worker that does not end what it was told
+ * to cancel. */
+#define TERM_US CLOCK_SECOND_US
 /* An action that runs that long holds up what waits behind it. */
 #define RECALL_US (10 * CLOCK_MS_US)
 /* How often a slot may be looked at while there is work for it. */
@@ -55,16 +59,58 @@ slot_astray(struct dispatch *d, struct slot *slot)
 	            "its scoreboard says what nobody wrote there");
 }
 
+/* A frame about so many tokens. */
+static void
+slot_tell(struct dispatch *d, const struct slot *slot, enum frame_type type,
+          uint32_t count, struct slice tokens)
+{
+	struct link *link = d->flusher->link;
+	size_t begun;
+
+	if (count == 0 || link == NULL)
+		return;
+	begun = frame_begin(link_out(link), type, slot->no, slot->spawn);
+	value_pack_array(link_out(link), count);
+	value_pack_raw(link_out(link), tokens);
+	frame_end(link_out(link), begun, count);
+	link_send(link);
+}
+
 /* ---- recall ---- */
 
+/* True when it will not be run there. */
 static bool
 flight_recall(struct flight *flight)
 {
 	struct slot *slot = flight->slot;
 
-	return slot->places.board != NULL &&
+	return slot_claims(slot) &&
 	       scoreboard_recall(slot->places.board, flight->place,
 	                         flight->place_token);
+}
+
+/* The same where only the worker can tell: those from first on that it was
+ * not asked for yet, up to last. */
+static void
+slot_ask_back(struct dispatch *d, struct slot *slot, struct flight *first,
+              const struct flight *last)
+{
+	struct buf tokens = BUF_EMPTY;
+	struct flight *flight;
+	uint32_t count = 0;
+
+	if (!slot->recalls)
+		return;
+	for (flight = first; flight != NULL;
+	     flight = flight == last ? NULL : TAILQ_NEXT(flight, slot_entry)) {
+		if (flight->recalled)
+			continue;
+		flight->recalled = true;
+		value_pack_uint(&tokens, flight->place_token);
+		count++;
+	}
+	slot_tell(d, slot, FRAME_RECALL, count, buf_slice(&tokens));
+	buf_fini(&tokens);
 }
 
 /* All that the worker has not begun; what is recalled is ready again. */
@@ -73,6 +119,10 @@ slot_recall(struct dispatch *d, struct slot *slot)
 {
 	struct flight *flight, *before;
 
+	if (!slot_claims(slot)) {
+		slot_ask_back(d, slot, slot->edge.first, NULL);
+		return;
+	}
 	/* From the last on, so that they keep their order at the front. */
 	for (flight = TAILQ_LAST(&slot->flights, slot_flights);
 	     flight != NULL; flight = before) {
@@ -113,16 +163,42 @@ slot_look(struct dispatch *d, struct slot *slot, uint64_t now_us)
 	return 0;
 }
 
+/*
+ * The same by the order. No place became free for too long: then everything
+ * that runs counts as slow from here on. Whatever ends is one less.
+ */
+static uint64_t
+slot_look_edge(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	const struct edge *edge = &slot->edge;
+	struct flight *flight;
+
+	if (edge_has_place(edge) || slot->slow >= slot->concurrency)
+		return 0;
+	if (now_us < edge->full_us + RECALL_US)
+		return edge->first != NULL ? edge->full_us + RECALL_US : 0;
+	for (flight = TAILQ_FIRST(&slot->flights); flight != edge->first;
+	     flight = TAILQ_NEXT(flight, slot_entry)) {
+		slot->slow += flight->quick;
+		flight->quick = false;
+	}
+	slot_recall(d, slot);
+	return 0;
+}
+
 bool
 watch_moves(struct dispatch *d, struct slot *slot, uint64_t now_us)
 {
 	const struct flight *front = TAILQ_FIRST(&slot->flights);
 
+	if (!slot_claims(slot)) {
+		(void)slot_look_edge(d, slot, now_us);
+		return slot->slow < slot->concurrency;
+	}
 	if (slot->stalled_token != 0)
 		return false;
 	if (front != NULL && front->sent_us + RECALL_US <= now_us &&
-	    slot->looked_us + LOOK_US <= now_us &&
-	    slot->places.board != NULL)
+	    slot->looked_us + LOOK_US <= now_us)
 		(void)slot_look(d, slot, now_us);
 	return slot->phase == SLOT_READY && slot->stalled_token == 0;
 }
@@ -144,6 +220,12 @@ recall_cb(evutil_socket_t fd, short what, void *arg)
 		if (slot->held < 2 || slot->phase != SLOT_READY ||
 		    slot->stalled_token != 0)
 			continue;
+		if (!slot_claims(slot)) {
+			if (slot->edge.first != NULL)
+				next = sooner(next,
+				              slot_look_edge(d, slot, now));
+			continue;
+		}
 		at = TAILQ_FIRST(&slot->flights)->sent_us + RECALL_US;
 		next = sooner(next, at > now ? at : slot_look(d, slot, now));
 	}
@@ -154,24 +236,30 @@ recall_cb(evutil_socket_t fd, short what, void *arg)
 
 /* ---- deadlines ---- */
 
+/* Its lease has nothing to do with it any more. */
 static void
-flight_overdue(struct dispatch *d, struct flight *flight, uint64_t run_us)
+flight_leave(struct dispatch *d, struct flight *flight)
 {
-	struct flusher *f = d->flusher;
-	struct slot *slot = flight->slot;
+	LIST_REMOVE(flight, lease_entry);
+	flight->lease = NULL;
+	progress_end(d->flusher->progress, &flight->progress);
+}
 
-	if (flight->lease != NULL) {
-		f->counters.timeouts++;
-		log_info("action timed out action=%s slot=%u after_us=%llu",
-		         flight->route->name, slot->no,
-		         (unsigned long long)flight->timeout_us);
-		flight_fail(f, flight, EVENT_FAILED, "States.Timeout",
-		            "the action ran longer than its TimeoutSeconds",
-		            run_us);
-	}
-	flight_free(d, flight);
-	slot_recall(d, slot);
-	slot_kill(f, slot, "its action had to end");
+/* From when on a flight's time runs: what waits has all of it. */
+static uint64_t
+flight_from(enum flight_phase phase, uint64_t began_us, uint64_t now_us)
+{
+	return phase == FLIGHT_WAITING ? now_us : began_us;
+}
+
+/* When it was silent for too long, from is as above; 0: never. */
+static uint64_t
+flight_silent(const struct flight *flight, uint64_t from)
+{
+	if (flight->heartbeat_us == 0)
+		return 0;
+	return (flight->beat_us > from ? flight->beat_us : from) +
+	    flight->heartbeat_us;
 }
 
 /* When a flight's time is over, or could be at the soonest; 0: never. */
@@ -179,13 +267,62 @@ static uint64_t
 flight_due(const struct flight *flight, enum flight_phase phase,
            uint64_t began_us, uint64_t now_us)
 {
-	uint64_t from = phase == FLIGHT_WAITING ? now_us : began_us;
-	uint64_t due = flight->lease == NULL ? flight->kill_us :
-	    flight->timeout_us != 0          ? from + flight->timeout_us :
-	                                       0;
+	uint64_t from = flight_from(phase, began_us, now_us);
+	uint64_t due = flight->timeout_us != 0 ? from + flight->timeout_us : 0;
 
+	due = flight->lease == NULL
+	          ? flight->kill_us
+	          : sooner(due, flight_silent(flight, from));
 	/* One that has ended is not late, but for one that only says so. */
 	return due != 0 && phase == FLIGHT_DONE ? due + ANSWER_US : due;
+}
+
+/* The attempt is over; that it still runs is another matter. */
+static void
+flight_time_out(struct dispatch *d, struct flight *flight, uint64_t began_us,
+                uint64_t now_us)
+{
+	struct flusher *f = d->flusher;
+	bool late = flight->timeout_us != 0 &&
+	    began_us + flight->timeout_us <= now_us;
+
+	f->counters.timeouts++;
+	log_info("action timed out action=%s slot=%u %s_us=%llu",
+	         flight->route->name, flight->slot->no,
+	         late ? "after" : "silent",
+	         (unsigned long long)(late ? flight->timeout_us
+	                                   : flight->heartbeat_us));
+	flight_fail(f, flight, EVENT_FAILED,
+	            late ? "States.Timeout" : "States.HeartbeatTimeout",
+	            late ? "the action ran longer than its TimeoutSeconds"
+	                 : "the action was silent for longer than its "
+	                   "HeartbeatSeconds",
+	            now_us - began_us);
+}
+
+/* Returns when to look again; 0: that slot ends. */
+static uint64_t
+flight_overdue(struct dispatch *d, struct flight *flight, uint64_t began_us,
+               uint64_t now_us)
+{
+	struct slot *slot = flight->slot;
+	bool told = flight->lease == NULL && slot->cancels;
+
+	if (flight->lease != NULL) {
+		flight_time_out(d, flight, began_us, now_us);
+		/* What runs beside it need not end with it. */
+		if (slot->concurrency > 1 && slot->cancels) {
+			flight_leave(d, flight);
+			watch_unwanted(d, flight);
+			return now_us;
+		}
+	}
+	slot_recall(d, slot);
+	slot_kill(d->flusher, slot, told ? TERM_US : 0,
+	          told ? "it did not end what was cancelled"
+	               : "its action had to end");
+	flight_free(d, flight);
+	return 0;
 }
 
 /* When the worker should have begun the flight that is its next. */
@@ -215,10 +352,8 @@ slot_deadlines(struct dispatch *d, struct slot *slot, uint64_t now_us)
 			return 0;
 		}
 		due = flight_due(flight, phase, began, now_us);
-		if (due != 0 && due <= now_us) {
-			flight_overdue(d, flight, now_us - began);
-			return 0;
-		}
+		if (due != 0 && due <= now_us)
+			return flight_overdue(d, flight, began, now_us);
 		next = sooner(next, due);
 		if (first && phase == FLIGHT_WAITING) {
 			first = false;
@@ -226,7 +361,7 @@ slot_deadlines(struct dispatch *d, struct slot *slot, uint64_t now_us)
 			           : now_us + BEGIN_US;
 			if (due <= now_us) {
 				slot_recall(d, slot);
-				slot_kill(d->flusher, slot,
+				slot_kill(d->flusher, slot, 0,
 				          "it did not begin what it was sent");
 				return 0;
 			}
@@ -267,10 +402,35 @@ watch_sent(struct dispatch *d, const struct slot *slot,
 	/* It cannot begin before it is sent: the timer's look finds out. */
 	if (flight->timeout_us != 0 && flight->timeout_us < BEGIN_US)
 		due = now + flight->timeout_us;
+	if (flight->heartbeat_us != 0 && now + flight->heartbeat_us < due)
+		due = now + flight->heartbeat_us;
 	timer_arm(d->deadline_event, &d->deadline_armed_us, due, now);
-	if (slot->held > 1)
+	if (slot_claims(slot) ? slot->held > 1 : slot->edge.first != NULL)
 		timer_arm(d->recall_event, &d->recall_armed_us,
 		          now + RECALL_US, now);
+}
+
+void
+watch_unwanted(struct dispatch *d, struct flight *flight)
+{
+	struct slot *slot = flight->slot;
+	struct buf token = BUF_EMPTY;
+	uint64_t now = clock_mono_us();
+
+	flight->unwanted = true;
+	if (!slot_claims(slot) && flight->began_us == 0) {
+		slot_ask_back(d, slot, flight, flight);
+		return; /* begun all the same, it comes here again */
+	}
+	flight->kill_us = now + d->flusher->config.cancel_grace_us;
+	timer_arm(d->deadline_event, &d->deadline_armed_us, flight->kill_us,
+	          now);
+	if (!slot->cancels)
+		return;
+	d->flusher->counters.cancelled++;
+	value_pack_uint(&token, flight->place_token);
+	slot_tell(d, slot, FRAME_CANCEL, 1, buf_slice(&token));
+	buf_fini(&token);
 }
 
 void
@@ -278,7 +438,6 @@ dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
 {
 	struct dispatch *d = f->dispatch;
 	struct flight *flight, *next;
-	uint64_t now = clock_mono_us();
 
 	for (flight = LIST_FIRST(&lease->flights); flight != NULL;
 	     flight = next) {
@@ -291,11 +450,8 @@ dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
 			flusher_turn_wanted(f);
 			continue;
 		}
-		LIST_REMOVE(flight, lease_entry);
-		flight->lease = NULL;
-		flight->kill_us = now + ABANDON_US;
-		timer_arm(d->deadline_event, &d->deadline_armed_us,
-		          flight->kill_us, now);
+		flight_leave(d, flight);
+		watch_unwanted(d, flight);
 	}
 }
 
@@ -323,7 +479,7 @@ dispatch_unwanted(struct flusher *f)
 			if (flight_look(flight, now, &began) == FLIGHT_DONE)
 				flight_free(d, flight);
 			else
-				flight->kill_us = now + ABANDON_US;
+				watch_unwanted(d, flight);
 		}
 	}
 	watch_deadlines(d);

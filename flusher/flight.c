@@ -73,7 +73,7 @@ flights_take(struct flights *f)
 	f->given = (f->given + 1) & GIVEN_MASK;
 	if (f->given == 0)
 		f->given = 1; /* no token is 0 */
-	flight->token = f->given << INDEX_BITS | index;
+	*flight = (struct flight){ .token = f->given << INDEX_BITS | index };
 	f->count++;
 	return flight;
 }
@@ -108,8 +108,12 @@ flight_look(const struct flight *flight, uint64_t now_us,
 	struct scoreboard_place place;
 
 	*began_us_out = flight->sent_us;
-	if (board == NULL)
+	if (!slot_claims(flight->slot)) {
+		if (flight->began_us == 0)
+			return FLIGHT_WAITING;
+		*began_us_out = flight->began_us;
 		return FLIGHT_RUNNING;
+	}
 	place = scoreboard_glance(board, flight->place);
 	if (place.token != flight->place_token)
 		return FLIGHT_ASTRAY;

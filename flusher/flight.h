@@ -17,6 +17,7 @@
 
 struct dispatch;
 struct lease;
+struct progress;
 struct route;
 struct slot;
 
@@ -30,9 +31,13 @@ struct flight {
 	uint64_t place_token; /* in the scoreboard: adopted, another than token */
 	uint64_t ordinal;    /* among the slot's items */
 	uint64_t timeout_us; /* from when it began; 0: none */
+	uint64_t heartbeat_us; /* silence that it may keep; 0: any */
+	uint64_t beat_us;    /* when it last said that it lives; 0: never */
 	uint64_t bytes;      /* of its input */
 	uint64_t sent_us;
-	uint64_t kill_us;    /* abandoned: not to run after */
+	uint64_t began_us;   /* behind an edge (edge.h); 0: it waits */
+	uint64_t kill_us;    /* abandoned and begun: not to run after */
+	struct progress *progress; /* NULL: it said nothing of it */
 	struct uuid instance;
 	uint32_t activation;
 	uint32_t attempt;
@@ -42,6 +47,9 @@ struct flight {
 	bool quick;
 	bool waits;   /* as in struct action_view */
 	bool adopted; /* an earlier flusher's; has no lease at first */
+	bool recalled; /* RECALL was sent for it */
+	bool back;     /* given back by the frame that is being read */
+	bool unwanted; /* abandoned: cancelled as soon as it runs */
 };
 
 enum flight_phase {
@@ -62,7 +70,7 @@ struct flights {
 
 void flights_init(struct flights *f);
 void flights_fini(struct flights *f);
-/* With a new token, in nobody's list. */
+/* With a new token, in nobody's list; everything else is 0. */
 struct flight *flights_take(struct flights *f);
 /* NULL when no flight has that token now. */
 struct flight *flights_find(const struct flights *f, uint64_t token);
@@ -71,8 +79,7 @@ void flights_give(struct flights *f, struct flight *flight);
 
 /*
  * Where it is. RUNNING: *began_us_out is when it began, between its sending
- * and now; DONE: likewise. In a worker without a scoreboard it runs from its
- * sending on: that one holds one at a time.
+ * and now; DONE: likewise. In a worker without a scoreboard the order tells.
  */
 enum flight_phase flight_look(const struct flight *flight, uint64_t now_us,
                               uint64_t *began_us_out);

@@ -34,6 +34,7 @@ struct dispatch;
 struct keeper;
 struct leases;
 struct mark;
+struct progress_table;
 struct sessions;
 struct timers;
 struct versions;
@@ -58,7 +59,10 @@ struct counters {
 	uint64_t dispatched;
 	uint64_t recalled; /* given to another worker */
 	uint64_t workers_lost;
-	uint64_t timeouts;
+	uint64_t timeouts; /* of HeartbeatSeconds, too */
+	uint64_t cancelled; /* CANCELs */
+	uint64_t heartbeats;
+	uint64_t heartbeats_stray; /* of nothing that its sender holds */
 	uint64_t claims;
 	uint64_t claim_us;
 	uint64_t claimed;
@@ -101,6 +105,7 @@ struct flusher {
 	struct commit *commit;
 	struct claim *claim;
 	struct keeper *keeper;
+	struct progress_table *progress;
 	struct counters counters;
 	struct server_clock clock; /* PostgreSQL's */
 	uint64_t ticked_us; /* when the supervisor last showed that it turns */

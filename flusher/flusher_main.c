@@ -29,6 +29,7 @@
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
+#include "flusher/progress.h"
 #include "flusher/session.h"
 #include "flusher/status.h"
 #include "flusher/timers.h"
@@ -319,7 +320,8 @@ frame_cb(void *arg, const struct frame *frame)
 		          frame_type_name(frame->type), frame->slot,
 		          err.message);
 		if (frame->type != FRAME_COMPLETION &&
-		    frame->type != FRAME_HELLO)
+		    frame->type != FRAME_HELLO &&
+		    frame->type != FRAME_HEARTBEAT)
 			return -EPROTO;
 		if (frame->type == FRAME_COMPLETION) {
 			ack_received(&f->ack);
@@ -370,7 +372,9 @@ frame_cb(void *arg, const struct frame *frame)
 		drain(f, clock_mono_us() + grace_us + LAST_FLUSH_US);
 		return 0;
 	case FRAME_HEARTBEAT:
-		return 0; /* nobody looks at them yet */
+		if (dispatch_heartbeat(f, frame) < 0)
+			worker_refused(f, frame);
+		return 0;
 	case FRAME_CANCEL:
 	case FRAME_RECALL:
 	case FRAME_DISPATCH:
@@ -539,6 +543,7 @@ main(int argc, char **argv)
 	f->boards = boards_create(f->base, boards_fd);
 	f->dispatch = dispatch_create(f);
 	f->adopt = adopt_create();
+	f->progress = progress_create();
 	f->commit = commit_create(f);
 	f->claim = claim_create(f);
 	hello_send(f);
@@ -561,6 +566,7 @@ main(int argc, char **argv)
 	leases_destroy(&f->leases);
 	dispatch_destroy(&f->dispatch);
 	adopt_destroy(&f->adopt);
+	progress_destroy(&f->progress);
 	boards_destroy(&f->boards);
 	versions_destroy(&f->versions);
 	link_destroy(&f->link);

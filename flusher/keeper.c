@@ -16,6 +16,7 @@
 #include "flusher/flusher.h"
 #include "flusher/keeper_parts.h"
 #include "flusher/lease.h"
+#include "flusher/progress.h"
 #include "flusher/sql.h"
 #include "flusher/timers.h"
 #include "schema/migrations.h"
@@ -126,6 +127,51 @@ house_send(struct keeper *k, const struct db_statement *statement)
 	db_call_plain(call, &db_commit_statement);
 	k->busy = true;
 	db_call_send(call);
+}
+
+/* ---- progress of actions ---- */
+
+static void
+progress_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+	struct progress_table *t = k->flusher->progress;
+
+	k->busy = false;
+	keeper_refused(k, reply, "progress of actions");
+	if (reply->outcome == DB_DONE)
+		progress_written(t);
+	else /* What the server does not take, it will not take later. */
+		progress_failed(t, reply->outcome == DB_ERROR &&
+		                       (strncmp(reply->sqlstate, "22", 2) == 0 ||
+		                        strncmp(reply->sqlstate, "23", 2) == 0 ||
+		                        strncmp(reply->sqlstate, "54", 2) == 0));
+	keeper_step(k);
+}
+
+static void
+progress_write(struct keeper *k, uint64_t now_us)
+{
+	struct db_call *call = session_call(k->session, progress_reply, k);
+	const struct uuid *incarnation = &k->flusher->incarnation;
+
+	db_call_plain(call, &db_begin_statement);
+	params_clear(&k->params);
+	params_uuid(&k->params, incarnation);
+	params_send(&k->params, call, &sql_fence);
+	progress_send(k->flusher->progress, call, &k->params, incarnation,
+	              now_us);
+	db_call_plain(call, &db_commit_statement);
+	k->busy = true;
+	db_call_send(call);
+}
+
+static bool
+progress_is_due(const struct keeper *k, uint64_t now_us)
+{
+	uint64_t due_us = progress_due(k->flusher->progress);
+
+	return due_us != 0 && due_us <= now_us;
 }
 
 /* ---- joining ---- */
@@ -346,11 +392,15 @@ sleep_until_due(struct keeper *k, uint64_t now_us)
 	uint64_t look_us = k->look_us + LOOK_US;
 	bool beats = k->looking || (beat_us < look_us && !k->hang_told);
 	uint64_t due_us = beats ? beat_us : look_us;
-	uint64_t wait = due_us > now_us ? due_us - now_us : 0;
-	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_SECOND_US),
-		              .tv_usec = (suseconds_t)(wait %
-		                                       CLOCK_SECOND_US) };
+	uint64_t said_us = progress_due(k->flusher->progress);
+	uint64_t wait;
+	struct timeval tv;
 
+	if (said_us != 0 && said_us < due_us && !k->looking)
+		due_us = said_us;
+	wait = due_us > now_us ? due_us - now_us : 0;
+	tv.tv_sec = (time_t)(wait / CLOCK_SECOND_US);
+	tv.tv_usec = (suseconds_t)(wait % CLOCK_SECOND_US);
 	event_add(k->tick, &tv);
 }
 
@@ -407,6 +457,10 @@ keeper_step(struct keeper *k)
 		}
 	if (now - k->look_us >= LOOK_US) {
 		others_look(k);
+		return;
+	}
+	if (progress_is_due(k, now)) {
+		progress_write(k, now);
 		return;
 	}
 	if (now - k->orphans_us >= ORPHANS_US) {

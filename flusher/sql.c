@@ -293,6 +293,28 @@ STATEMENT(instances_inherit,
 
 STATEMENT(blame, "SELECT rappel.blame($1)", 1, PG_UUID);
 
+/* DISTINCT: a row may be written once in a statement, whatever comes here. */
+STATEMENT(progress_write,
+          "INSERT INTO rappel.action_progress "
+          "(instance_id, activation, attempt, state, progress, at, "
+          "incarnation) "
+          "SELECT DISTINCT ON (k.i, k.n) k.i, k.n, k.a, k.s, k.p, k.t, $1 "
+          "FROM unnest($2, $3, $4, $5, $6, $7) k (i, n, a, s, p, t) "
+          "ORDER BY k.i, k.n, k.a DESC "
+          "ON CONFLICT (instance_id, activation) DO UPDATE "
+          "SET attempt = excluded.attempt, state = excluded.state, "
+          "progress = excluded.progress, at = excluded.at, "
+          "incarnation = excluded.incarnation",
+          7, PG_UUID, PG_UUID_ARRAY, PG_INT4_ARRAY, PG_INT4_ARRAY,
+          PG_TEXT_ARRAY, PG_JSON_ARRAY, PG_TIMESTAMPTZ_ARRAY);
+
+STATEMENT(progress_delete,
+          "DELETE FROM rappel.action_progress p "
+          "USING unnest($2, $3, $4) k (i, n, a) WHERE p.instance_id = k.i "
+          "AND p.activation = k.n AND p.attempt = k.a "
+          "AND p.incarnation = $1",
+          4, PG_UUID, PG_UUID_ARRAY, PG_INT4_ARRAY, PG_INT4_ARRAY);
+
 /* What a takeover had to skip because somebody held its row. */
 STATEMENT_PLAIN(orphans_requeue,
                 "WITH l AS MATERIALIZED (SELECT i.id FROM "
@@ -341,6 +363,7 @@ const struct db_statement *const sql_keeper_statements[] = {
 	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
 	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
 	&sql_instances_requeue, &sql_instances_inherit, &sql_blame,
+	&sql_progress_write, &sql_progress_delete,
 	&sql_orphans_requeue, &sql_backends_end,
 	&sql_backends_count, &sql_partitions, &sql_listen_work,
 	&sql_listen_command, &sql_wake, NULL

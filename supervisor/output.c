@@ -97,14 +97,15 @@ output_refill(struct output *o, uint64_t now_us)
 	o->credit_us = now_us;
 }
 
-/* Who prints, and what it runs while we read: by its own word, and it may have
- * printed this a moment before. Once for all lines of a read. */
+/* Who prints, and what it runs while we read, if that is one thing: by its own
+ * word or the flusher's, and it may have printed this a moment before. Once
+ * for all lines of a read. */
 static void
 output_tag(struct output *o)
 {
 	const struct child *c = o->child;
 	char instance[UUID_TEXT_SIZE];
-	struct scoreboard_place running;
+	struct scoreboard_place running, other;
 	uint32_t place = 0;
 	int len;
 
@@ -112,7 +113,8 @@ output_tag(struct output *o)
 	len = snprintf(o->keys, sizeof(o->keys), " slot=%u spawn=%u", c->slot,
 	               c->spawn);
 	if (c->board == NULL ||
-	    !scoreboard_running(c->board, &place, &running))
+	    !scoreboard_running(c->board, &place, &running) ||
+	    scoreboard_running(c->board, &place, &other))
 		return;
 	uuid_text(&running.instance, instance);
 	snprintf(o->keys + len, sizeof(o->keys) - (size_t)len,

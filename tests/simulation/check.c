@@ -333,7 +333,7 @@ check_item(const struct process *p, struct cursor *c)
 	struct uuid id;
 	uint32_t parts;
 
-	if (cursor_array(c, &parts) < 0 || parts != 8 ||
+	if (cursor_array(c, &parts) < 0 || parts < 8 || parts > 9 ||
 	    cursor_uint(c, &token) < 0 || cursor_bytes(c, &id_bytes) < 0 ||
 	    id_bytes.len != 16 || cursor_uint(c, &activation) < 0 ||
 	    cursor_uint(c, &attempt) < 0 || cursor_bytes(c, &action) < 0 ||
@@ -341,6 +341,8 @@ check_item(const struct process *p, struct cursor *c)
 	    cursor_uint(c, &place) < 0)
 		violated("a DISPATCH that is none");
 	input = cursor_value(c);
+	if (parts > 8)
+		(void)cursor_value(c);
 	memcpy(id.bytes, id_bytes.data, 16);
 	row = row_of(&id);
 	note_id("dispatch", &id, activation << 8 | attempt);

@@ -18,15 +18,17 @@ static void
 worker_announce(struct worker *w)
 {
 	struct buf payload = BUF_EMPTY;
-	uint32_t before = w->relayed;
+	uint32_t before = w->dispatched;
 
 	if (!w->ready || !w->supervisor->greeted)
 		return;
 	w->announced = true;
 	w->relayed = 0;
-	value_pack_map(&payload, 3);
+	value_pack_map(&payload, 4);
 	value_pack_text(&payload, "scoreboard");
 	value_pack_bool(&payload, w->claims);
+	value_pack_text(&payload, "recall");
+	value_pack_bool(&payload, w->recalls);
 	value_pack_text(&payload, "window");
 	value_pack_uint(&payload, w->window);
 	value_pack_text(&payload, "actions");
@@ -60,7 +62,8 @@ worker_start(void *arg, uint64_t number)
 		return;
 	w->spawn++;
 	w->announced = false;
-	w->claims = dice(8) > 0;
+	w->claims = dice(4) > 0;
+	w->recalls = !w->claims && dice(2) > 0;
 	w->window = 1 + dice(8);
 	w->board_fd = scoreboard_make();
 	ASSERT(w->board_fd >= 0);
@@ -70,6 +73,7 @@ worker_start(void *arg, uint64_t number)
 	w->ready = false;
 	w->busy = false;
 	w->relayed = 0;
+	w->dispatched = 0;
 	TAILQ_INIT(&w->items);
 	w->answers = (struct buf)BUF_EMPTY;
 	w->answer_count = 0;
@@ -91,7 +95,7 @@ completion_keep(struct worker *w, struct slice payload)
 	struct supervisor *s = w->supervisor;
 	struct kept *k = keep_alloc(sizeof(*k));
 
-	k->known = w->claims;
+	k->known = true;
 	k->frame = (struct frame){ .type = FRAME_COMPLETION,
 		                   .slot = w->slot,
 		                   .spawn = w->spawn,
@@ -255,16 +259,50 @@ dispatched(struct worker *w, const struct frame *f)
 		       cursor_bytes(&c, &i->action) == 0 &&
 		       cursor_uint(&c, &timeout) == 0 &&
 		       cursor_uint(&c, &place) == 0);
-		ASSERT(parts == 8);
+		ASSERT(parts == 8 || parts == 9);
 		i->place = (uint32_t)place;
 		i->input = cursor_value(&c);
+		if (parts == 9) /* no heartbeat comes of it */
+			(void)cursor_value(&c);
 		memcpy(i->id.bytes, id.data, 16);
 		i->activation = (uint32_t)activation;
 		i->attempt = (uint32_t)attempt;
 		TAILQ_INSERT_TAIL(&w->items, i, entry);
 		w->relayed++;
+		w->dispatched++;
 	}
 	worker_next(w);
+}
+
+/* What it has not begun goes back. */
+static void
+recalled(struct worker *w, const struct frame *f)
+{
+	struct cursor c = cursor_of(f->payload);
+	uint32_t count;
+
+	ASSERT(w->recalls && cursor_array(&c, &count) == 0);
+	while (count-- > 0) {
+		struct held *i;
+		uint64_t token;
+
+		ASSERT(cursor_uint(&c, &token) == 0);
+		TAILQ_FOREACH (i, &w->items, entry)
+			if (i->token == token)
+				break;
+		if (i == NULL || (w->busy && i == TAILQ_FIRST(&w->items)))
+			continue;
+		TAILQ_REMOVE(&w->items, i, entry);
+		value_pack_array(&w->answers, 6);
+		value_pack_uint(&w->answers, token);
+		value_pack_bin(&w->answers, i->id.bytes, 16);
+		value_pack_uint(&w->answers, i->activation);
+		value_pack_uint(&w->answers, i->attempt);
+		value_pack_uint(&w->answers, NOT_BEGUN);
+		value_pack_uint(&w->answers, 0);
+		w->answer_count++;
+	}
+	worker_answer(w);
 }
 
 static void
@@ -334,7 +372,7 @@ ack_check(const struct process *p, struct supervisor *s, uint32_t frames)
 		c = cursor_of(s->acked->frame.payload);
 		ASSERT(cursor_array(&c, &count) == 0);
 		while (count-- > 0) {
-			uint64_t token, activation, attempt;
+			uint64_t token, activation, attempt, status;
 			struct slice id;
 			struct uuid instance;
 
@@ -342,9 +380,12 @@ ack_check(const struct process *p, struct supervisor *s, uint32_t frames)
 			       cursor_uint(&c, &token) == 0 &&
 			       cursor_bytes(&c, &id) == 0 &&
 			       cursor_uint(&c, &activation) == 0 &&
-			       cursor_uint(&c, &attempt) == 0);
-			for (uint32_t i = 4; i < parts; i++)
+			       cursor_uint(&c, &attempt) == 0 &&
+			       cursor_uint(&c, &status) == 0);
+			for (uint32_t i = 5; i < parts; i++)
 				(void)cursor_value(&c);
+			if (status == NOT_BEGUN)
+				continue;
 			memcpy(instance.bytes, id.data, 16);
 			check_settled(p, &instance, (uint32_t)activation,
 			              (uint32_t)attempt, s->acked->known);
@@ -380,7 +421,10 @@ frame_from_flusher(struct supervisor *s, const struct frame *f)
 	case FRAME_STATUS:
 	case FRAME_TICK:
 	case FRAME_CANCEL: /* its workers ignore it, and are killed then */
+		break;
 	case FRAME_RECALL:
+		if (there)
+			recalled(w, f);
 		break;
 	case FRAME_HEARTBEAT:
 	case FRAME_COMPLETION:

@@ -21,6 +21,7 @@
 
 #define HOP_US 60U
 #define LONG_US 5000U /* an answer does not wait that long for the next */
+#define NOT_BEGUN 2U   /* the status of an answer that gives back */
 #define GRACE_US (3 * CLOCK_SECOND_US)
 
 /* A frame on its way, in either direction. */
@@ -69,10 +70,12 @@ struct worker {
 	bool busy;
 	uint32_t window;
 	bool claims;      /* places of its scoreboard */
+	bool recalls;     /* answers RECALL */
 	int board_fd;
 	struct scoreboard *board;
 	bool announced;   /* to the flusher that lives */
 	uint32_t relayed; /* items passed on to this spawn since then */
+	uint32_t dispatched; /* and in all */
 	TAILQ_HEAD(, held) items;
 	/* Answers that wait to go together. */
 	struct buf answers;

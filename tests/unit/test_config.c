@@ -186,6 +186,7 @@ START_TEST(file_values)
 	    "batch_bytes_max = 8MB\n"
 	    "heartbeat = 500ms\n"
 	    "lease = 4s\n"
+	    "cancel_grace = 2.5s\n"
 	    "db_deadline = 3\n"
 	    "[log]\n"
 	    "log_level = debug\n";
@@ -210,6 +211,7 @@ START_TEST(file_values)
 	ck_assert_uint_eq(c.batch_bytes_max, 8 << 20);
 	ck_assert_uint_eq(c.heartbeat_us, 500000);
 	ck_assert_uint_eq(c.lease_us, 4000000);
+	ck_assert_uint_eq(c.cancel_grace_us, 2500000);
 	ck_assert_uint_eq(c.db_deadline_us, 3000000);
 	ck_assert_int_eq(c.log_level, LOG_LEVEL_DEBUG);
 	config_fini(&c);
@@ -235,6 +237,7 @@ START_TEST(presets)
 	ck_assert_uint_eq(c.window_max, 128);
 	ck_assert_uint_eq(c.heartbeat_us, 2000000);
 	ck_assert_uint_eq(c.lease_us, 10000000);
+	ck_assert_uint_eq(c.cancel_grace_us, 1000000);
 	ck_assert_uint_eq(c.db_deadline_us, 5000000);
 	ck_assert_uint_eq(c.value_bytes_max, 1 << 20);
 	ck_assert_int_eq(c.log_level, LOG_LEVEL_INFO);

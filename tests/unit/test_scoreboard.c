@@ -43,8 +43,10 @@ START_TEST(life_of_a_place)
 	struct scoreboard_place p = scoreboard_look(b, 7);
 
 	ck_assert_int_eq(p.phase, PLACE_FREE);
+	scoreboard_number(b, 7, UINT64_MAX - 1);
 	scoreboard_wait(b, 7, SCOREBOARD_TOKEN_MAX, &somebody, UINT64_MAX, 9);
 	p = scoreboard_look(b, 7);
+	ck_assert_uint_eq(p.number, UINT64_MAX - 1);
 	ck_assert_int_eq(p.phase, PLACE_WAITING);
 	ck_assert_uint_eq(p.token, SCOREBOARD_TOKEN_MAX);
 	ck_assert(uuid_equal(&p.instance, &somebody));
