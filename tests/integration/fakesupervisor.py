@@ -27,6 +27,8 @@ from pool import wait_for
 HELLO, DISPATCH, COMPLETION = 1, 10, 11
 UNDELIVERABLE, GONE, KILL, DRAIN, STATUS = 12, 13, 14, 15, 16
 ACK, KEPT, TICK = 17, 18, 19
+CANCEL, RECALL, HEARTBEAT = 20, 21, 22
+NOT_BEGUN = 2
 WORKING = 1
 
 
@@ -54,6 +56,7 @@ class Flusher:
         self.status = {}
         self.health = 0
         self.counts = {}   # of items, by slot
+        self.claiming = set()  # slots that write their scoreboards
         self.kept = []     # frames of an earlier flusher: slot, spawn,
                            # count, payload
         self.left = 0      # workers of an earlier one: say hello() for each
@@ -100,18 +103,38 @@ class Flusher:
             raise AssertionError(self.log())
         return self
 
-    def hello(self, slot, actions, spawn=1, window=64, board=True):
+    def hello(self, slot, actions, spawn=1, window=64, board=True,
+              notes=False, before=0, **more):
+        """board: it claims places; notes: it leaves its board alone. more:
+        concurrency, recall, cancel."""
         self.counts[slot] = 0
         self.boards.pop(slot, None)
-        if board:
+        self.claiming.discard(slot)
+        if board or notes:
             fd = scoreboard.make()
             self.boards[slot] = scoreboard.Board(fd)
             scoreboard.send(self.boards_sock, slot, spawn, fd)
             os.close(fd)
-        self.send(HELLO, slot, spawn, 0, {
+        if board:
+            self.claiming.add(slot)
+        self.send(HELLO, slot, spawn, before, {
             "protocol": 1, "pid": 1, "actions": actions, "window": window,
-            "scoreboard": board})
+            "scoreboard": board, **more})
         return self
+
+    def give_back(self, slot, spawn, items):
+        """They were not begun."""
+        self.send(COMPLETION, slot, spawn, len(items),
+                  [[*item[:4], NOT_BEGUN, 0] for item in items])
+
+    def beat(self, slot, spawn, *beats):
+        """Each (token, progress)."""
+        self.send(HEARTBEAT, slot, spawn, len(beats),
+                  [list(beat) for beat in beats])
+
+    def told(self, kind):
+        """The frames of that kind so far: (slot, spawn, payload)."""
+        return [frame[1:] for frame in self.frames if frame[0] == kind]
 
     def gone(self, slot, spawn=1):
         self.held = [held for held in self.held if held[0] != slot]
@@ -212,12 +235,12 @@ class Flusher:
 
     def claim(self, slot, item):
         """A worker begins it; False when it was recalled."""
-        board = self.boards.get(slot)
-        return board is None or board.claim(item[6], item[0])
+        return (slot not in self.claiming or
+                self.boards[slot].claim(item[6], item[0]))
 
     def answer(self, slot, item):
         """It has ended, with its input as its result."""
-        if slot in self.boards:
+        if slot in self.claiming:
             self.boards[slot].done(item[6], item[0])
         return [*item[:4], 0, 3, item[7]]
 

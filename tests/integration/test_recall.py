@@ -6,19 +6,15 @@ what a worker claims and when. Pools has real pools, whose workers
 (claimworker.py) keep a record of what they began.
 """
 
-import json
 import os
 import time
 import unittest
 
-import checker
 import databasecase
 import fakesupervisor
-import harness
-import load
+import played
 import pool as pools
 import scoreboard
-from fakesupervisor import KILL
 from pool import wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -27,77 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
 
 
-class Case(databasecase.DatabaseCase):
-    def setUp(self):
-        super().setUp()
-        checker.install_audit(self.connection)
-        harness.register(self.conninfo, "work", load.task("work"))
-        harness.register(self.conninfo, "timed",
-                         load.task("work", TimeoutSeconds=1))
-
-    def begin(self, workflow, *inputs):
-        """All in one transaction: their ids, in that order."""
-        return [row[0] for row in self.query(
-            "SELECT rappel.start_workflows(%s, %s::json[])::text", workflow,
-            [json.dumps(given) for given in inputs])]
-
-    def wait_statuses(self, log, seconds=20, **expected):
-        try:
-            return wait_for(f"{expected}",
-                            lambda: self.statuses() == expected, seconds)[1]
-        except AssertionError as why:
-            raise AssertionError(f"{why}: {self.statuses()}\n{log()}"
-                                 ) from None
-
-    def forget(self):
-        """What has ended, and its journal."""
-        self.query("DELETE FROM rappel.action_log;"
-                   " DELETE FROM rappel.workflow_instances")
-
-    def clean(self):
-        self.assertEqual(checker.journal(self.connection), [])
-
-
-class Flusher(fakesupervisor.Flusher):
-    """Its workers begin and answer only what the test says."""
-
-    def __init__(self, *args, **settings):
-        super().__init__(*args, **settings)
-        self.items = []  # (when, slot, spawn, item)
-        self.playing = False
-
-    def _dispatched(self, slot, spawn, items):
-        if not self.playing:
-            super()._dispatched(slot, spawn, items)
-            return
-        now = time.monotonic()
-        self.items += [(now, slot, spawn, item) for item in items]
-
-    def of(self, slot):
-        return [item for _, at, _, item in self.items if at == slot]
-
-    def killed(self):
-        return [frame[1:] for frame in self.frames if frame[0] == KILL]
-
-
-class Played(Case):
-    def flusher(self, slots=1, quick=True, **hello):
-        """At work, its workers known; "work" was quick in the past."""
-        flusher = Flusher(self, self.conninfo).start()
-        for slot in range(slots):
-            flusher.hello(slot, ["work"], window=128, **hello)
-        flusher.wait_working()
-        if quick:
-            self.begin("work", *range(30))
-            self.wait_statuses(flusher.log, succeeded=30)
-            self.forget()
-        flusher.playing = True
-        return flusher
-
-    def wait_items(self, flusher, count, slot=None):
-        wait_for(f"{count} items", lambda: len(
-            flusher.items if slot is None else flusher.of(slot)) >= count)
-
+class Played(played.Played):
     def test_what_waits_is_recalled(self):
         """Behind one that runs for more than 10 ms; to a free worker."""
         flusher = self.flusher()
@@ -346,12 +272,13 @@ class Played(Case):
         before.claim(0, runs)
         before.process.kill()
         before.process.wait()
-        after = Flusher(self, self.conninfo)
+        after = played.Flusher(self, self.conninfo)
         after.folder, after.log_path = before.folder, before.log_path
         after.left, after.playing = 1, True
         after.start().wait_working()  # told that one worker follows
         scoreboard.send(after.boards_sock, 0, 1, board.fd)
         after.boards[0] = board
+        after.claiming.add(0)
         after.send(fakesupervisor.HELLO, 0, 1, 3, {
             "protocol": 1, "pid": 1, "actions": ["work"], "window": 128,
             "scoreboard": True})
@@ -384,7 +311,7 @@ class Played(Case):
         for _ in range(2):
             flusher.process.kill()
             flusher.process.wait()
-            after = Flusher(self, self.conninfo)
+            after = played.Flusher(self, self.conninfo)
             after.folder, after.log_path = flusher.folder, flusher.log_path
             after.left, after.kept, after.playing = 1, kept, True
             after.start().wait_working()
@@ -401,7 +328,7 @@ class Played(Case):
         self.assertEqual(flusher.wait_exit(2), 0, flusher.log())
 
 
-class Pools(Case):
+class Pools(played.Case):
     def pool(self, workers):
         pool = pools.Pool(self.conninfo, workers)
         self.addCleanup(pool.remove)
