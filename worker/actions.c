@@ -111,13 +111,3 @@ const struct action actions[ACTIONS_COUNT] = {
 	{ .name = "sleep", .run = sleep_run, .slow = true },
 	{ .name = "command", .run = command_run, .slow = true },
 };
-
-const struct action *
-actions_find(struct slice name)
-{
-	for (uint32_t i = 0; i < ACTIONS_COUNT; i++) {
-		if (slice_is(name, actions[i].name))
-			return &actions[i];
-	}
-	return NULL;
-}

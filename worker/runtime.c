@@ -18,6 +18,7 @@
 #include "common/value.h"
 #include "worker/actions.h"
 #include "worker/inbox.h"
+#include "worker/registry.h"
 #include "worker/worker.h"
 
 #define EXIT_BUG 70
@@ -38,6 +39,7 @@ static struct {
 	uint16_t slot;
 	uint32_t spawn;
 	size_t value_bytes_max;
+	const struct registry *registry;
 	struct scoreboard *board; /* NULL: none */
 	struct inbox inbox;
 	struct buf out;
@@ -215,9 +217,9 @@ hello_send(void)
 	value_pack_text(b, "pid");
 	value_pack_uint(b, (uint64_t)getpid());
 	value_pack_text(b, "actions");
-	value_pack_array(b, ACTIONS_COUNT);
-	for (uint32_t i = 0; i < ACTIONS_COUNT; i++)
-		value_pack_text(b, actions[i].name);
+	value_pack_array(b, rt.registry->count);
+	for (uint32_t i = 0; i < rt.registry->count; i++)
+		value_pack_text(b, rt.registry->list[i]->name);
 	value_pack_text(b, "window");
 	/* What waits in a worker without one cannot be taken back. */
 	value_pack_uint(b, rt.board != NULL ? RUNTIME_WINDOW : 1);
@@ -344,6 +346,12 @@ runtime_sleep_until(uint64_t mono_us)
 }
 
 bool
+runtime_heartbeat_due(void)
+{
+	return clock_mono_us() - rt.beat_us >= RUNTIME_BEAT_US;
+}
+
+bool
 runtime_heartbeat(struct slice progress)
 {
 	uint64_t now = clock_mono_us();
@@ -410,9 +418,9 @@ task_read(struct cursor *c, struct task *t)
 }
 
 static void
-task_run(const struct task *t, uint64_t *clock_us)
+task_run(struct task *t, uint64_t *clock_us)
 {
-	const struct action *action = actions_find(t->action);
+	const struct action *action = registry_find(rt.registry, t->action);
 	struct outcome *o = &rt.outcome;
 	uint64_t began = *clock_us;
 
@@ -424,6 +432,8 @@ task_run(const struct task *t, uint64_t *clock_us)
 	    !scoreboard_claim(rt.board, (uint32_t)t->place, t->token, began))
 		return; /* it runs elsewhere */
 	outcome_reset(o);
+	t->by = action;
+	t->began_us = began;
 	rt.task = t;
 	rt.cancelled = rt.cancel_told = false;
 	if (rt.inbox.token_count > 0 &&
@@ -541,17 +551,17 @@ board_open(int fd)
 }
 
 int
-runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
-            size_t value_bytes_max)
+runtime_run(const struct runtime_config *config)
 {
 	int rc;
 
-	rt.fd = fd;
-	rt.slot = slot;
-	rt.spawn = spawn;
-	rt.value_bytes_max = value_bytes_max;
-	inbox_init(&rt.inbox, fd, slot, spawn);
-	board_open(board_fd);
+	rt.fd = config->fd;
+	rt.slot = config->slot;
+	rt.spawn = config->spawn;
+	rt.value_bytes_max = config->value_bytes_max;
+	rt.registry = config->registry;
+	inbox_init(&rt.inbox, rt.fd, rt.slot, rt.spawn);
+	board_open(config->board_fd);
 	hello_send();
 	do {
 		input_read();

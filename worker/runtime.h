@@ -28,11 +28,20 @@
 #define RUNTIME_HOLD_US UINT64_C(1000)
 #define RUNTIME_WINDOW 1024U
 
+struct registry;
+
+struct runtime_config {
+	int fd;
+	int board_fd; /* its scoreboard, closed once mapped; < 0 for none */
+	uint16_t slot;
+	uint32_t spawn;
+	size_t value_bytes_max;
+	const struct registry *registry;
+};
+
 /* Runs until DRAIN (returns 0) or until the socket ends (does not return).
- * Anything wrong with what arrives returns 70. board_fd: its scoreboard,
- * closed once it is mapped; < 0 for none. */
-int runtime_run(int fd, int board_fd, uint16_t slot, uint32_t spawn,
-                size_t value_bytes_max);
+ * Anything wrong with what arrives returns 70. */
+int runtime_run(const struct runtime_config *config);
 
 /* ---- for the action that runs ---- */
 
@@ -67,6 +76,8 @@ bool runtime_sleep_until(uint64_t mono_us) MUST_CHECK;
  * is full; false: this one was dropped.
  */
 bool runtime_heartbeat(struct slice progress);
+/* False: it would be dropped, as one was sent just now. */
+bool runtime_heartbeat_due(void);
 
 int runtime_fd(void);
 /* The supervisor is gone, and nobody wants an answer. */

@@ -12,6 +12,8 @@
 
 #include "common/buf.h"
 
+struct action;
+
 /* One item of a DISPATCH frame; everything is borrowed from the frame. */
 struct task {
 	uint64_t token;
@@ -22,7 +24,9 @@ struct task {
 	uint64_t timeout_us; /* 0 for none */
 	uint64_t place;      /* in the scoreboard, or SCOREBOARD_NO_PLACE */
 	struct slice input;  /* a checked value */
-	uint64_t heartbeat_us; /* 0: none is demanded */
+	uint64_t heartbeat_us;   /* 0: none is demanded */
+	const struct action *by; /* NULL when there is none of that name */
+	uint64_t began_us;       /* clock_mono_us() */
 };
 
 #define OUTCOME_ERROR_MAX 128U

@@ -2,9 +2,10 @@
  * worker_main - rappel-worker: the runtime for actions in C.
  *
  * Started by rappeld, which says in the environment who it is; by hand it
- * only explains itself.
+ * explains itself, or lists the actions that it would serve.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +14,33 @@
 #include <sys/socket.h>
 
 #include "common/log.h"
+#include "common/mem.h"
 #include "worker/command_dir.h"
+#include "worker/plugin.h"
+#include "worker/registry.h"
 #include "worker/runtime.h"
 
 #define EXIT_USAGE 64
+#define EXIT_CONFIG 78 /* it cannot serve: starting it again changes nothing   \
+			*/
 #define VALUE_BYTES_DEFAULT (1U << 20)
+
+static const char usage[] =
+    "usage: rappel-worker [--plugin FILE]... [--no-builtin] [--list]\n"
+    "  --plugin FILE  a shared module with actions; a name without a slash\n"
+    "                 is one in " RAPPEL_PLUGIN_DIR "\n"
+    "  --no-builtin   without noop, echo, sleep, fail and command\n"
+    "  --list         check the plugins, list all actions and end\n"
+    "  --version\n"
+    "It is started by rappeld, which sets RAPPEL_FD, RAPPEL_SLOT and\n"
+    "RAPPEL_SPAWN.\n";
+
+struct options {
+	const char **plugins; /* in the order in which they are named */
+	uint32_t plugin_count;
+	bool builtin;
+	bool list;
+};
 
 /* The number in a variable, or -1. */
 static long long
@@ -34,8 +57,96 @@ env_number(const char *name, long long max)
 	return errno != 0 || *end != '\0' || value > max ? -1 : value;
 }
 
-int
-main(int argc, char **argv)
+/* Ends the process when that was all that was wanted. */
+static void
+options_read(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "plugin", required_argument, NULL, 'p' },
+		{ "no-builtin", no_argument, NULL, 'n' },
+		{ "list", no_argument, NULL, 'l' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	*o = (struct options){ .builtin = true };
+	o->plugins = mem_calloc((size_t)argc, sizeof(*o->plugins));
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 'p':
+			o->plugins[o->plugin_count++] = optarg;
+			break;
+		case 'n':
+			o->builtin = false;
+			break;
+		case 'l':
+			o->list = true;
+			break;
+		case 'v':
+			puts("rappel-worker " RAPPEL_VERSION);
+			exit(0);
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(EXIT_USAGE);
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "rappel-worker: \"%s\" is no option\n%s",
+			argv[optind], usage);
+		exit(EXIT_USAGE);
+	}
+}
+
+/* One line, since the supervisor shows the last one. */
+static int
+plugin_bad(const char *file, const struct error *err)
+{
+	fprintf(stderr, "rappel-worker: plugin \"%s\": %s\n", file,
+		err->message);
+	return EXIT_CONFIG;
+}
+
+/* Everything that can be known before code of a plugin runs. 0, or how to
+ * exit. */
+static int
+actions_gather(const struct options *o, struct plugins *plugins,
+	       struct registry *registry)
+{
+	struct error err = { 0 };
+
+	if (o->builtin)
+		registry_add_builtin(registry);
+	for (uint32_t i = 0; i < o->plugin_count; i++) {
+		if (plugins_load(plugins, o->plugins[i], registry, &err) < 0)
+			return plugin_bad(o->plugins[i], &err);
+	}
+	if (registry->count == 0) {
+		fputs("rappel-worker: it serves no action: --no-builtin "
+		      "needs a --plugin\n",
+		      stderr);
+		return EXIT_CONFIG;
+	}
+	return 0;
+}
+
+static void
+list(const struct registry *registry)
+{
+	for (uint32_t i = 0; i < registry->count; i++) {
+		const struct action *a = registry->list[i];
+
+		printf("%s\t%s\n", a->name,
+		       a->file != NULL ? a->file : "built in");
+	}
+}
+
+static int
+serve(const struct registry *registry, struct plugins *plugins)
 {
 	long long fd = env_number("RAPPEL_FD", 1 << 20);
 	long long slot = env_number("RAPPEL_SLOT", UINT16_MAX);
@@ -43,16 +154,13 @@ main(int argc, char **argv)
 	long long bytes = env_number("RAPPEL_VALUE_BYTES_MAX", 1 << 30);
 	const char *level_name = getenv("RAPPEL_LOG_LEVEL");
 	enum log_level level = LOG_LEVEL_INFO;
+	struct error err = { 0 };
+	const char *file;
 	char comp[32];
+	int rc;
 
-	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-		puts("rappel-worker " RAPPEL_VERSION);
-		return 0;
-	}
-	if (argc > 1 || fd < 0 || slot < 0 || spawn < 1) {
-		fputs("rappel-worker is started by rappeld, which sets "
-		      "RAPPEL_FD, RAPPEL_SLOT and RAPPEL_SPAWN.\n",
-		      stderr);
+	if (fd < 0 || slot < 0 || spawn < 1) {
+		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
 	prctl(PR_SET_NAME, "rappel-worker");
@@ -62,7 +170,36 @@ main(int argc, char **argv)
 	snprintf(comp, sizeof(comp), "worker/%lld", slot);
 	log_init(comp, level);
 	command_dir_sweep();
-	return runtime_run((int)fd, (int)env_number("RAPPEL_SCOREBOARD_FD", 64),
-	                   (uint16_t)slot, (uint32_t)spawn,
-	                   bytes > 0 ? (size_t)bytes : VALUE_BYTES_DEFAULT);
+	if (plugins_set_up(plugins, &file, &err) < 0)
+		return plugin_bad(file, &err);
+	rc = runtime_run(&(struct runtime_config){
+	    .fd = (int)fd,
+	    .board_fd = (int)env_number("RAPPEL_SCOREBOARD_FD", 64),
+	    .slot = (uint16_t)slot,
+	    .spawn = (uint32_t)spawn,
+	    .value_bytes_max = bytes > 0 ? (size_t)bytes : VALUE_BYTES_DEFAULT,
+	    .registry = registry,
+	});
+	plugins_tear_down(plugins);
+	return rc;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct registry registry = REGISTRY_EMPTY;
+	struct plugins *plugins = plugins_create(RAPPEL_PLUGIN_DIR);
+	struct options options;
+	int rc;
+
+	options_read(argc, argv, &options);
+	rc = actions_gather(&options, plugins, &registry);
+	if (rc == 0 && options.list)
+		list(&registry);
+	else if (rc == 0)
+		rc = serve(&registry, plugins);
+	plugins_destroy(&plugins);
+	registry_fini(&registry);
+	free(options.plugins);
+	return rc;
 }
