@@ -406,9 +406,10 @@ api_log(struct rappel_task *t, enum rappel_level level, const char *format, ...)
 		return;
 	}
 	p = of_task(t);
-	snprintf(line, sizeof(line),
-		 "%s action=%s instance=%s attempt=%" PRIu64, text,
-		 p->task->by->name, api_run_id(t), p->task->attempt);
+	/* The supervisor tags lines with what runs when it reads them, which
+	 * is soon enough for slow actions alone. */
+	snprintf(line, sizeof(line), "%s action=%s task=%s", text,
+		 p->task->by->name, api_token(t));
 	log_put(level, line);
 	log_keep_line(p, text);
 }

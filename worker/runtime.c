@@ -56,20 +56,15 @@ static struct {
 	uint64_t beat_us;
 } rt;
 
-int
-runtime_fd(void)
-{
-	return rt.fd;
-}
-
 size_t
 runtime_value_bytes_max(void)
 {
 	return rt.value_bytes_max;
 }
 
-_Noreturn void
-runtime_orphaned(void)
+/* The supervisor is gone, and nobody wants an answer. */
+static _Noreturn void
+orphaned(void)
 {
 	log_debug("the supervisor is gone");
 	_exit(0);
@@ -106,7 +101,7 @@ send_all(struct buf *b)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			runtime_orphaned();
+			orphaned();
 		at += (size_t)n;
 	}
 	b->len = 0;
@@ -246,7 +241,7 @@ static void
 cancel_look(void)
 {
 	if (inbox_look(&rt.inbox) < 0)
-		runtime_orphaned();
+		orphaned();
 	if (!rt.cancelled && rt.inbox.token_count > 0)
 		rt.cancelled = inbox_cancelled(&rt.inbox, rt.task->token);
 }
@@ -314,7 +309,7 @@ runtime_wait(struct pollfd *extra, uint32_t n, uint64_t until_us)
 			continue;
 		}
 		if ((p[0].revents & ~POLLIN) != 0)
-			runtime_orphaned();
+			orphaned();
 		ready -= p[0].revents != 0;
 		if (ready == 0)
 			continue;
@@ -377,7 +372,7 @@ runtime_heartbeat(struct slice progress)
 	if (n < 0) {
 		b->len = 0;
 		if (errno != EAGAIN && errno != EINTR)
-			runtime_orphaned();
+			orphaned();
 		return false;
 	}
 	buf_drop(b, (size_t)n);
@@ -530,7 +525,7 @@ input_read(void)
 		rc = inbox_read(&rt.inbox, true);
 	}
 	if (rc == -ECONNRESET)
-		runtime_orphaned();
+		orphaned();
 	if (rc < 0) {
 		errno = -rc;
 		input_lost();

@@ -79,9 +79,6 @@ bool runtime_heartbeat(struct slice progress);
 /* False: it would be dropped, as one was sent just now. */
 bool runtime_heartbeat_due(void);
 
-int runtime_fd(void);
-/* The supervisor is gone, and nobody wants an answer. */
-_Noreturn void runtime_orphaned(void);
 /* Bytes of others for the daemon's log. */
 void runtime_log_raw(const void *data, size_t len);
 

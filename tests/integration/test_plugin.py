@@ -321,7 +321,7 @@ class Contract(Case):
         self.assertEqual(item[:5] + item[6:], [2, INSTANCE, 7, 2, 0, None])
         wait_for("it is in the log", lambda: (
             'msg="probe fails" code=7 action=probe-fails '
-            f"instance={RUN} attempt=2") in self.log())
+            f"task={RUN}.7.2") in self.log())
 
     def test_somebody_else_finishes_it(self):
         self.ask_for(1, "later")
@@ -339,11 +339,11 @@ class Contract(Case):
         self.assertEqual(item[6], "Probe.Cancelled")
 
     def test_waits(self):
-        self.assertEqual(self.act("waits", {"us": 1000})[0],
-                         [0, False, 0, False])
-        result, more = self.act("waits", {"write": True})
-        self.assertEqual(result, [1, True, 0, False])
-        self.assertEqual(more["log"],
+        self.assertEqual(self.act("waits", {"us": 1000}),
+                         [[0, False, 0, False]])
+        self.assertEqual(self.act("waits", {"write": True}),
+                         [[1, True, 0, False]])
+        self.assertEqual(self.more["log"],
                          "rappel_wait() for 9 descriptors: at most 8\n")
         self.ask_for(1, "waits", {})
         self.peer.send([CANCEL, 0, 1, 1, [1]])

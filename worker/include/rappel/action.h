@@ -508,7 +508,7 @@ rappel_usage(struct rappel_task *t, const char *name, uint64_t value)
 	t->api->usage(t, name, value);
 }
 
-/* A line in the daemon's log with run, action and attempt; the last 8 KiB are
+/* A line in the daemon's log with action and task token; the last 8 KiB are
  * kept with the attempt: rappel_log(t, RAPPEL_LOG_INFO, "n=%d", n). */
 #define rappel_log(t, ...) ((t)->api->log((t), __VA_ARGS__))
 
