@@ -27,11 +27,12 @@ MAY_INCLUDE = {
 }
 MAY_ALL = {"tests", "bench"}
 
-SKIPPED_DIRS = {".git", "__pycache__", "corpus"}
+SKIPPED_DIRS = {".git", "__pycache__", "corpus", "node_modules"}
 # Names without an ending that are scripts; others are told by "#!".
 BEGINNINGS = {
     ".c": ("/*",), ".h": ("/*",), ".def": ("/*",), ".sql": ("--",),
     ".py": ("#", '"""'), ".build": ("#",), ".md": ("#",),
+    ".js": ("/*",), ".mjs": ("/*", "//"), ".ts": ("/*",),
 }
 
 
@@ -103,7 +104,7 @@ def check_beginning(path, text, found):
     at = 0
     if lines[0].startswith("#!"):
         at = 1
-        begins = ("#", '"""')
+        begins = ("/*",) if lines[0].endswith("node") else ("#", '"""')
     elif ending in BEGINNINGS:
         begins = BEGINNINGS[ending]
     else:
@@ -118,8 +119,8 @@ def check_beginning(path, text, found):
 
 
 def check_length(path, text, found):
-    if os.path.splitext(path)[1] in (".c", ".h", ".py", ".sql") or \
-            text.startswith("#!"):
+    if os.path.splitext(path)[1] in (".c", ".h", ".py", ".sql", ".js", ".mjs",
+                                     ".ts") or text.startswith("#!"):
         lines = text.count("\n")
         if lines > LINES_MAX:
             found.add(path, lines, f"has {lines} lines, more than "

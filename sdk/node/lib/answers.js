@@ -18,7 +18,7 @@ function invalidResult(error) {
   if (error instanceof Refused) {
     return {
       name: 'Rappel.ResultInvalid',
-      cause: cutText(error.at('result'), CAUSE_BYTES_MAX),
+      cause: cutText(error.where, CAUSE_BYTES_MAX),
       kinds: [],
     };
   }
@@ -26,7 +26,7 @@ function invalidResult(error) {
   const { name, cause } = failureOf(error);
   return {
     name: 'Rappel.ResultInvalid',
-    cause: cutText(`result: reading it threw ${name}: ${cause}`,
+    cause: cutText(`reading the result threw ${name}: ${cause}`,
       CAUSE_BYTES_MAX),
     kinds: [],
   };

@@ -131,7 +131,7 @@ class Context {
       progressPacker.value(progress);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      throw new TypeError(`ctx.heartbeat: ${error.at('progress')}`);
+      throw new TypeError(`progress: ${error.where}`);
     }
     this.#progress = progressPacker.bytes();
     const wait = this.#beaten + this.#beatEvery() - performance.now();

@@ -34,15 +34,15 @@ class Refused extends Error {
     this.path = [];
   }
 
-  /** "result.items[3]: what is wrong", for people. */
-  at(root) {
-    let text = root;
+  /** "$.items[3] is …: what to do", for people. */
+  get where() {
+    let text = '$';
     for (const part of this.path) {
       if (typeof part === 'number') text += `[${part}]`;
       else if (/^[A-Za-z_$][\w$]*$/.test(part)) text += `.${part}`;
       else text += `[${JSON.stringify(part.slice(0, 64))}]`;
     }
-    return `${text}: ${this.message}`;
+    return `${text} is ${this.message}`;
   }
 }
 
@@ -402,7 +402,7 @@ class Packer {
   #enter(value) {
     if (this.parents.length === VALUE_DEPTH_MAX) {
       throw new Refused(this.parents.includes(value)
-        ? 'it contains itself: return what is needed of it'
+        ? 'a part of itself: return what is needed of it'
         : `nested deeper than ${VALUE_DEPTH_MAX} levels: flatten it, or ` +
           'return it as text');
     }

@@ -177,7 +177,7 @@ class Worker {
     if (this.#stopping) return;
     this.#stopping = true;
     for (const context of this.#running.values()) {
-      abortContext(context, 'Rappel.Stopped', 'its worker was told to stop');
+      abortContext(context, 'Rappel.Cancelled', 'its worker was told to stop');
     }
     this.#finishIfDone();
   }

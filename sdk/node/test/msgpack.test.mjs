@@ -148,31 +148,31 @@ describe('msgpack', () => {
   const cycle = { list: [] };
   cycle.list.push(cycle);
   const refused = [
-    ['NaN', { a: [1, NaN] }, 'result.a[1]: NaN'],
-    ['an infinity', -Infinity, 'result: -Infinity'],
-    ['a hole', [1, , 3], 'result[1]: undefined'], // eslint-disable-line
-    ['undefined', [undefined], 'result[0]: undefined'],
-    ['a function', { f() {} }, 'result.f: a function'],
-    ['a symbol', [Symbol('s')], 'result[0]: a symbol'],
-    ['a Date', { 'at noon': new Date() }, 'result["at noon"]: a Date'],
-    ['a Map', new Map(), 'result: a Map'],
-    ['a Set', new Set(), 'result: a Set'],
-    ['a RegExp', /x/, 'result: a RegExp'],
-    ['an instance', [[new Order()]], 'result[0][0]: an instance of Order'],
-    ['a boxed number', Object(1), 'result: an instance of Number'],
-    ['an error', new TypeError('x'), 'result: an error (TypeError)'],
-    ['a promise', [Promise.resolve()], 'result[0]: a promise'],
-    ['a Buffer', Buffer.from('x'), 'result: bytes'],
-    ['a typed array', { a: new Float64Array(1) }, 'result.a: bytes'],
-    ['a toJSON with no JSON', { a: { toJSON: () => NaN } }, 'result.a: NaN'],
+    ['NaN', { a: [1, NaN] }, '$.a[1] is NaN'],
+    ['an infinity', -Infinity, '$ is -Infinity'],
+    ['a hole', [1, , 3], '$[1] is undefined'], // eslint-disable-line
+    ['undefined', [undefined], '$[0] is undefined'],
+    ['a function', { f() {} }, '$.f is a function'],
+    ['a symbol', [Symbol('s')], '$[0] is a symbol'],
+    ['a Date', { 'at noon': new Date() }, '$["at noon"] is a Date'],
+    ['a Map', new Map(), '$ is a Map'],
+    ['a Set', new Set(), '$ is a Set'],
+    ['a RegExp', /x/, '$ is a RegExp'],
+    ['an instance', [[new Order()]], '$[0][0] is an instance of Order'],
+    ['a boxed number', Object(1), '$ is an instance of Number'],
+    ['an error', new TypeError('x'), '$ is an error (TypeError)'],
+    ['a promise', [Promise.resolve()], '$[0] is a promise'],
+    ['a Buffer', Buffer.from('x'), '$ is bytes'],
+    ['a typed array', { a: new Float64Array(1) }, '$.a is bytes'],
+    ['a toJSON with no JSON', { a: { toJSON: () => NaN } }, '$.a is NaN'],
     ['a toJSON with a Map', { a: { toJSON: () => new Map() } },
-      'result.a: a Map'],
-    ['a high surrogate', ['x\ud83d'], 'result[0]: a string with half'],
-    ['a low surrogate', { a: '\ude00'.padStart(99) }, 'result.a: a string'],
+      '$.a is a Map'],
+    ['a high surrogate', ['x\ud83d'], '$[0] is a string with half'],
+    ['a low surrogate', { a: '\ude00'.padStart(99) }, '$.a is a string'],
     ['half a key', { '\ud800': 1 }, 'half of a surrogate pair'],
-    ['a cycle', cycle, 'it contains itself'],
-    ['2^64', [2n ** 64n], 'result[0]: a BigInt that does not fit'],
-    ['-2^63-1', -(2n ** 63n) - 1n, 'result: a BigInt that does not fit'],
+    ['a cycle', cycle, 'a part of itself'],
+    ['2^64', [2n ** 64n], '$[0] is a BigInt that does not fit'],
+    ['-2^63-1', -(2n ** 63n) - 1n, '$ is a BigInt that does not fit'],
   ];
   for (const [name, value, text] of refused) {
     test(`${name} is refused, with its place`, () => {
@@ -181,7 +181,7 @@ describe('msgpack', () => {
       const { at } = packer;
       assert.throws(() => packer.value(value), (error) => {
         assert.ok(error instanceof Refused, error);
-        assert.ok(error.at('result').includes(text), error.at('result'));
+        assert.ok(error.where.includes(text), error.where);
         return true;
       });
       assert.equal(packer.at, at);

@@ -33,15 +33,15 @@ describe('values', () => {
   test('what has no place in JSON is refused, with its place', async (t) => {
     const worker = new Worked(t);
     for (const [what, place] of Object.entries({
-      nan: 'result.a[1]: NaN', infinity: 'result: -Infinity',
-      hole: 'result.list[1]: undefined', function: 'result.f: a function',
-      symbol: 'result[0]: a symbol', date: 'result.when: a Date',
-      map: 'result: a Map', set: 'result.of: a Set',
-      instance: 'result[0]: an error (NotFound)', bytes: 'result: bytes',
-      surrogate: 'result.text: a string with half', key: 'half of a surrogate',
-      cycle: 'it contains itself', deep: 'deeper than 32 levels',
+      nan: '$.a[1] is NaN', infinity: '$ is -Infinity',
+      hole: '$.list[1] is undefined', function: '$.f is a function',
+      symbol: '$[0] is a symbol', date: '$.when is a Date',
+      map: '$ is a Map', set: '$.of is a Set',
+      instance: '$[0] is an error (NotFound)', bytes: '$ is bytes',
+      surrogate: '$.text is a string with half', key: 'half of a surrogate',
+      cycle: 'a part of itself', deep: 'deeper than 32 levels',
       bigint: 'fit in 64 bits', large: 'more than 1048576 bytes',
-      promise: 'result[0]: a promise', getter: 'threw Error: no x',
+      promise: '$[0] is a promise', getter: 'threw Error: no x',
     })) {
       const [status, name, cause] = await worker.run('invalid', what);
       assert.deepStrictEqual([status, name], [FAILED, 'Rappel.ResultInvalid']);
@@ -177,7 +177,7 @@ describe('the context', () => {
     const worker = new Worked(t);
     const [status, name, cause] = await worker.run('beatsTooMuch');
     assert.deepStrictEqual([status, name], [FAILED, 'TypeError']);
-    assert.match(cause, /progress: more than 4096 bytes/);
+    assert.match(cause, /progress: \$ is more than 4096 bytes/);
   });
 
   test('of an action that somebody else finishes', async (t) => {
@@ -422,7 +422,7 @@ describe('the end', () => {
     await worker.find(([type]) => type === HEARTBEAT);
     worker.process.kill('SIGTERM');
     assert.equal(await worker.exit, 0);
-    assert.equal(worker.answers.get(runs)[6], 'Rappel.Stopped');
+    assert.equal(worker.answers.get(runs)[6], 'Rappel.Cancelled');
     assert.ok(!worker.answers.has(waits) && !worker.answers.has(beat));
   });
 });
