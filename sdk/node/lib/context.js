@@ -145,6 +145,7 @@ class Context {
 
   // A state that wants heartbeats gets them often enough to miss one or two.
   #beatEvery() {
+    if (this.#host.everyBeat) return 0;
     const { heartbeatMs } = this.#run;
     return heartbeatMs > 0 ? Math.min(BEAT_MS, heartbeatMs / 4) : BEAT_MS;
   }
