@@ -397,7 +397,8 @@ task_read(struct cursor *c, struct task *t)
 	    cursor_bytes(c, &t->action) < 0 ||
 	    cursor_uint(c, &t->timeout_us) < 0 ||
 	    cursor_uint(c, &t->place) < 0 || t->place > SCOREBOARD_NO_PLACE ||
-	    t->token > SCOREBOARD_TOKEN_MAX || c->at >= c->end)
+	    t->token == 0 || t->token > SCOREBOARD_TOKEN_MAX ||
+	    c->at >= c->end)
 		return -EPROTO;
 	t->input = cursor_value(c);
 	t->heartbeat_us = 0;
