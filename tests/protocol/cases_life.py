@@ -1,6 +1,7 @@
 """Beginning and end of a worker's life: HELLO, DRAIN, end of file, signals."""
 
 import os
+import shlex
 import signal
 import socket
 import time
@@ -89,7 +90,7 @@ def no_scoreboard(trial):
 def unable(trial):
     if trial.unable is None:
         raise Skip("no --unable was given")
-    life = trial.fresh(program=trial.unable.split())
+    life = trial.fresh(program=shlex.split(trial.unable))
     life.wait_end()
     same(78, life.exit_code(), "the exit status")
     expect(not life.hello, "it said HELLO")

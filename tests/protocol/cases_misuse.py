@@ -60,7 +60,8 @@ MISUSES = {
     "header-text": ("a slot that is text", lambda life: wire.body(
         head(life, slot=wire.pack("5")))),
     "header-negative": ("a count that is negative", lambda life: wire.body(
-        head(life, count=wire.pack(-1)))),
+        head(life, type_=wire.pack(wire.DISPATCH), count=wire.pack(-1),
+             payload=wire.pack([])))),
     "other-slot": ("a frame for another slot", lambda life: wire.body(
         head(life, slot=wire.pack(life.slot + 1)))),
     "other-spawn": ("a frame for another spawn", lambda life: wire.body(

@@ -6,9 +6,11 @@ usage: conformance.py [OPTION]... -- PROGRAM [ARG]...
   --list            the names of all cases, and what each says
   --only NAME       only cases of that name, or whose name begins with it and
                     a dot; may be given several times
+  --skip NAME       not these; may be given several times
   --report FILE     writes the results as JSON
   --unable COMMAND  a command line of this worker that cannot serve, for the
-                    case life.unable (words separated by spaces)
+                    case life.unable (words as a shell would take them)
+  --concurrency N   RAPPEL_CONCURRENCY of all its lives
   --slow FACTOR     times all limits that are measured
   --quick           fewer repetitions
 
@@ -55,17 +57,20 @@ class Results:
                 f"{self.count('skipped')} skipped")
 
 
-def chosen(only):
+def among(name, names):
+    return any(name == one or name.startswith(one + ".") for one in names)
+
+
+def chosen(only, skip):
     """A function that says whether a case of that name is asked for."""
-    if not only:
-        return lambda name: True
-    for wanted in only:
-        if not any(name == wanted or name.startswith(wanted + ".")
+    for wanted in only + skip:
+        if not any(among(name, [wanted])
                    for name in list(CASES) + list(RULES)):
-            sys.exit(f"conformance.py: there is no case {wanted}; --list "
-                     "shows all")
-    return lambda name: any(name == wanted or name.startswith(wanted + ".")
-                            for wanted in only)
+            print(f"conformance.py: there is no case {wanted}; --list shows "
+                  "all", file=sys.stderr)
+            sys.exit(2)
+    return lambda name: (not only or among(name, only)) \
+        and not among(name, skip)
 
 
 def run_case(trial, test, results):
@@ -121,8 +126,10 @@ def parse():
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--report")
     parser.add_argument("--unable")
+    parser.add_argument("--concurrency", type=int)
     parser.add_argument("--slow", type=float, default=1.0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("program", nargs="*")
@@ -134,7 +141,7 @@ def main():
     if options.help:
         print(__doc__.strip())
         return 0
-    wanted = chosen(options.only)
+    wanted = chosen(options.only, options.skip)
     if options.list:
         for name, text in [(c.name, c.what) for c in CASES.values()] + \
                 list(RULES.items()):
@@ -146,6 +153,8 @@ def main():
               "[ARG]...", file=sys.stderr)
         return 2
     watch, results = Watch(), Results()
+    if options.concurrency is not None:
+        Life.environment["RAPPEL_CONCURRENCY"] = str(options.concurrency)
     if options.quick:
         Life.patience_seconds = 4.0
     trial = Trial(options.program, watch, quick=options.quick,

@@ -17,7 +17,9 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# Variant to the cases that must fail; all others must pass.
+# Variant to the cases that must fail; all others must pass. Those of misuse
+# have a process each, which is asked nothing else: they are run only where
+# one of them must fail, which saves half of the time.
 BROKEN = {
     "THREADS": {
         "AnswersTwice": ["always.once"],
@@ -82,13 +84,16 @@ BROKEN = {
 def run(variant, mode, folder):
     """(cases that failed, what was said of them)"""
     report = os.path.join(folder, f"{mode}-{variant}.json")
+    skipped = [] if any(name.startswith("misuse.")
+                        for name in BROKEN[mode][variant]) else \
+        ["--skip", "misuse"]
     program = [sys.executable, "-B", os.path.join(
         HERE, "workers", "broken.py"), variant]
     if mode == "SCOREBOARD":
         program.append("scoreboard")
     done = subprocess.run(
         [sys.executable, "-B", os.path.join(HERE, "conformance.py"),
-         "--quick", "--report", report, "--"] + program,
+         "--quick", "--report", report] + skipped + ["--"] + program,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if not os.path.exists(report):
         return {"the run": done.stdout.decode()}, done.returncode

@@ -46,12 +46,22 @@ class InputInvalid(ActionError):
 
 
 class ResultInvalid(ActionError):
-    """What was to be sent is no JSON value, or too large a one."""
+    """What was to be sent is no JSON value, or progress too large a one."""
 
     rappel_error = "Rappel.ResultInvalid"
 
     def __init__(self, cause: str) -> None:
         super().__init__("Rappel.ResultInvalid", cause)
+
+
+class ResultTooLarge(ResultInvalid):
+    """More bytes than value_bytes_max. Has the name that ASL has for it."""
+
+    rappel_error = "States.DataLimitExceeded"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.name = "States.DataLimitExceeded"
 
 
 class Cancelled(BaseException):

@@ -12,11 +12,11 @@ import socket
 import struct
 import sys
 import threading
-from typing import Any, Dict, List, NoReturn, Optional, Tuple
+from typing import Any, Dict, List, NoReturn, Optional, Tuple, Type
 
 from msgpack import Packer, unpackb
 
-from rappel._errors import ResultInvalid, describe
+from rappel._errors import ResultInvalid, ResultTooLarge, describe
 from rappel._values import DEPTH_MAX, is_plain, plain
 
 HELLO, DISPATCH, COMPLETION, DRAIN = 1, 10, 11, 15
@@ -127,7 +127,9 @@ class Wire:
                 raise ProtocolError(f"a frame of {size} bytes")
             if end - at - 4 < size:
                 break
-            frames.append(self._frame(bytes(buffer[at + 4:at + 4 + size])))
+            frame = self._frame(bytes(buffer[at + 4:at + 4 + size]))
+            if frame is not None:
+                frames.append(frame)
             at += 4 + size
         if buffer is self._in:
             del self._in[:at]
@@ -135,7 +137,8 @@ class Wire:
             self._in += buffer[at:]
         return frames
 
-    def _frame(self, body: bytes) -> Frame:
+    def _frame(self, body: bytes) -> Optional[Frame]:
+        """None for a type that came up after this was written."""
         try:
             found = unpackb(body)
         except Exception as exc:
@@ -152,8 +155,7 @@ class Wire:
         if kind == DRAIN:
             return kind, count, payload
         if kind not in (DISPATCH, CANCEL, RECALL):
-            raise ProtocolError(f"a frame of type {kind}, which no worker "
-                                "is sent")
+            return None
         if type(payload) is not list or len(payload) != count:
             raise ProtocolError(f"a frame of type {kind} that does not hold "
                                 f"its {count} items")
@@ -226,13 +228,15 @@ class Answers:
             answer[6] = value = plain(value)
             packed = self._pack(answer)
         if len(packed) > self.bytes_max:
-            self._check_size(value, "the result", self.bytes_max)
+            self._check_size(value, "the result", self.bytes_max,
+                             ResultTooLarge)
         return packed  # type: ignore[no-any-return]
 
-    def _check_size(self, value: Any, what: str, bytes_max: int) -> bytes:
+    def _check_size(self, value: Any, what: str, bytes_max: int,
+                    error: Type[ResultInvalid] = ResultInvalid) -> bytes:
         packed = self._pack(value)
         if len(packed) > bytes_max:
-            raise ResultInvalid(
+            raise error(
                 f"{what} has {len(packed)} bytes, packed; at most "
                 f"{bytes_max} fit: store it elsewhere and give a reference")
         return packed  # type: ignore[no-any-return]

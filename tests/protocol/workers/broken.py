@@ -90,6 +90,8 @@ class MoreAtOnce(Worker):
             or all(i.action == "sleep" for i in self.waiting.values()))
 
     def run(self):
+        # Waking one might wake the one that does not want it.
+        self.work.notify = lambda count: self.work.notify_all()
         threading.Thread(target=self.hand, name="one more",
                          daemon=True).start()
         super().run()
