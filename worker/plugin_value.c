@@ -98,11 +98,12 @@ plugin_value_at(struct rappel_value array, uint32_t index,
 bool
 plugin_value_open(struct rappel_value v, struct rappel_cursor *out)
 {
-	struct cursor c = cursor_of(slice_from(v));
+	struct cursor c;
 	struct item item;
 
 	if (v.len == 0)
 		return false;
+	c = cursor_of(slice_from(v));
 	item = cursor_next(&c);
 	if (item.type != VALUE_ARRAY && item.type != VALUE_MAP)
 		return false;
