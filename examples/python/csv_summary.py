@@ -12,7 +12,7 @@ import csv
 import dataclasses
 import math
 import os
-from typing import List, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 from rappel import Context, action
 
@@ -106,7 +106,7 @@ class Cells:
 
 
 @action("csv.list")
-def list_files(*, folder: str) -> List[str]:
+def list_files(folder: str) -> List[str]:
     """The CSV files of a folder, in order of their names."""
     try:
         names = sorted(os.listdir(folder))
@@ -117,7 +117,7 @@ def list_files(*, folder: str) -> List[str]:
 
 
 @action("csv.summary")
-def summarize(path: str, ctx: Context) -> Summary:
+def summarize(path: str, /, ctx: Context) -> Summary:
     """One file, row by row; says every second how far it is."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as source:
@@ -147,7 +147,7 @@ def summarize(path: str, ctx: Context) -> Summary:
 
 
 @action("csv.report")
-def report(summaries: List[Summary]) -> dict:
+def report(summaries: List[Summary], /) -> Dict[str, Any]:
     """All files together."""
     good = [s for s in summaries if s.error is None]
     return {"files": len(good), "rows": sum(s.rows for s in good),

@@ -18,14 +18,13 @@ import time
 from typing import Any, Deque, Dict, List, Optional
 
 from rappel import _strays
+from rappel._beats import Beats
 from rappel._context import LATER, Context, running
 from rappel._errors import Cancelled
 from rappel._registry import Action
 from rappel._wire import (BATCH_BYTES, CANCEL, COMPLETION, DISPATCH, DRAIN,
-                          HEARTBEAT, Answers, Wire, leave)
-
-# For those that do not look, after SIGTERM.
-TERM_SECONDS = 5.0
+                          RECALL, Answers, Wire, end_by_term, leave,
+                          term_in_time)
 
 _now_ns = time.monotonic_ns
 
@@ -65,13 +64,14 @@ class Concurrent:
             queue.SimpleQueue()
         self.answers = Answers(value_bytes_max)       # the reader's
         self.loop_answers = Answers(value_bytes_max)  # the loop's
+        self.beats = Beats(wire)
         self.loop = asyncio.new_event_loop()
 
     # ---- its life ----
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.add_signal_handler(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGTERM, self._on_term)
         writer = self._thread(self._write, "rappel writer")
         self._thread(self._read, "rappel reader")
         self._thread(self._reap, "rappel reaper")
@@ -85,7 +85,7 @@ class Concurrent:
         self.outbox.put(None)
         writer.join()
         if self.terminating:
-            self._die()
+            end_by_term()
 
     @staticmethod
     def _thread(target: Any, name: str) -> threading.Thread:
@@ -100,22 +100,19 @@ class Concurrent:
             time.sleep(_strays.LOOK_SECONDS)
             strays.look()
 
-    def _on_term(self) -> None:
-        if self.terminating:
-            self._die()
+    def _on_term(self, number: int, frame: Any) -> None:
+        # It may have interrupted who holds the lock: later, in the loop.
+        term_in_time()
+        self.loop.call_soon_threadsafe(self._terminate)
+
+    def _terminate(self) -> None:
         with self.lock:
             self.terminating = True
             self.waiting.clear()  # it runs elsewhere
             places = list(self.places.values())
         for place in places:
             place.ctx.cancel()
-        self.loop.call_later(TERM_SECONDS, self._die)
         self._stop_if_done()
-
-    @staticmethod
-    def _die() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
 
     def _stop_if_done(self) -> None:
         if (self.draining or self.terminating) and not self.waiting and \
@@ -143,7 +140,7 @@ class Concurrent:
                     self._begin()
             elif kind == DRAIN:
                 self.draining = True
-            else:
+            elif kind in (CANCEL, RECALL):
                 tokens = set(payload)
                 given = [i for i in self.waiting if i[0] in tokens]
                 if given:
@@ -170,7 +167,7 @@ class Concurrent:
                 self.outbox.put(Answers(0).unknown(item))
                 continue
             self.free -= 1
-            place = Place(action, item, Context(item, self._beat))
+            place = Place(action, item, Context(item, self.beats.beat))
             self.places[item[0]] = place
             if action.is_async:
                 self.for_loop.append(place)
@@ -187,6 +184,8 @@ class Concurrent:
             self.loop.call_soon_threadsafe(self._start_tasks)
 
     def _ended(self, place: Place, answer: bytes, *, thread: bool) -> None:
+        if place.ctx.has_beaten:
+            self.beats.end(place.ctx)
         self.outbox.put(answer)
         with self.lock:
             del self.places[place.item[0]]
@@ -255,9 +254,6 @@ class Concurrent:
         self._ended(place, answer, thread=False)
 
     # ---- answers: the writer ----
-
-    def _beat(self, token: int, progress: Any) -> None:
-        self.wire.send(HEARTBEAT, [Answers(0).progress(token, progress)])
 
     def _write(self) -> None:
         get, size = self.outbox.get, self.outbox.qsize

@@ -11,8 +11,6 @@ from typing import Any, Callable, List, Optional
 
 from rappel._errors import Cancelled
 
-HEARTBEAT_NS = 100_000_000  # more often is dropped
-
 
 class Later:
     """The type of LATER."""
@@ -33,10 +31,10 @@ class Context:
     An action gets it as its parameter `ctx`, or from rappel.current().
     """
 
-    __slots__ = ("action", "activation", "attempt", "beat_every_ns",
-                 "begun_ns", "cancelled", "heartbeat_us", "interrupt",
+    __slots__ = ("action", "activation", "attempt", "begun_ns", "cancelled",
+                 "has_beaten", "has_ended", "heartbeat_us", "interrupt",
                  "is_interrupted", "timeout_us", "token", "_beat",
-                 "_beat_ns", "_instance", "_log")
+                 "_instance", "_log")
 
     #: Name of the action.
     action: str
@@ -48,7 +46,7 @@ class Context:
     cancelled: bool
 
     def __init__(self, item: List[Any],
-                 beat: Callable[[int, Any], None]) -> None:
+                 beat: Callable[[Context, Any], None]) -> None:
         self.token: int = item[0]
         self._instance: bytes = item[1]
         self.activation = item[2]
@@ -61,8 +59,8 @@ class Context:
         self.is_interrupted = False
         self.interrupt: Optional[Callable[[], None]] = None
         self._beat = beat
-        self._beat_ns = -HEARTBEAT_NS  # the first one always goes
-        self.beat_every_ns = HEARTBEAT_NS
+        self.has_beaten = False
+        self.has_ended = False
         self._log: Optional[logging.LoggerAdapter[logging.Logger]] = None
 
     def __repr__(self) -> str:
@@ -118,14 +116,12 @@ class Context:
     def heartbeat(self, progress: Any = None) -> None:
         """Says that it lives, with any small JSON value as progress.
 
-        Cheap: at most ten a second are sent. Raises Cancelled when nobody
-        wants the action any more.
+        Cheap: of those that come closely together a few a second are sent,
+        the last among them. Raises Cancelled when nobody wants the action
+        any more.
         """
         self.raise_if_cancelled()
-        now = time.monotonic_ns()
-        if now - self._beat_ns >= self.beat_every_ns:
-            self._beat(self.token, progress)
-            self._beat_ns = now
+        self._beat(self, progress)
 
     def raise_if_cancelled(self) -> None:
         if self.cancelled:

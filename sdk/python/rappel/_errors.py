@@ -80,20 +80,16 @@ def _clean(text: str) -> str:
 
 
 def _name(given: Any) -> Optional[str]:
-    """What was given as an error's name, if it can be one."""
-    if not isinstance(given, str):
+    """What was given as an error's name, cut to what fits; None: nothing."""
+    if not isinstance(given, str) or not given:
         return None
-    given = _clean(given)
-    return given if 0 < len(given.encode()) <= NAME_BYTES_MAX else None
+    return _clean(given).encode()[:NAME_BYTES_MAX].decode("utf-8", "ignore")
 
 
 def _class_name(cls: type) -> str:
     """Its own rappel_error, not an inherited one: that is the base's."""
-    name = _name(cls.__dict__.get("rappel_error"))
-    if name is None:
-        name = cls.__name__.encode("utf-8", "replace")[
-            :NAME_BYTES_MAX].decode("utf-8", "ignore")
-    return name
+    return (_name(cls.__dict__.get("rappel_error")) or
+            _name(cls.__name__) or "Exception")
 
 
 def _message(exc: BaseException) -> str:

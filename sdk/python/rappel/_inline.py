@@ -19,11 +19,13 @@ import time
 from typing import Any, Deque, Dict, List, NoReturn, Optional
 
 from rappel import _strays
+from rappel._beats import Beats
 from rappel._context import LATER, Context, running
 from rappel._errors import Cancelled
 from rappel._registry import Action
 from rappel._wire import (BATCH_BYTES, CANCEL, COMPLETION, DISPATCH, DRAIN,
-                          HEARTBEAT, RECALL, Answers, Frame, Wire)
+                          RECALL, Answers, Frame, Wire, end_by_term,
+                          term_in_time)
 
 HOLD_NS = 1_000_000   # no answer waits longer for company
 QUICK_US = 500        # what takes longer in the mean is not waited for
@@ -57,6 +59,7 @@ class Inline:
         self.out_since = 0
         self.answers = Answers(value_bytes_max)
         self.watch_answers = Answers(value_bytes_max)
+        self.beats = Beats(wire)
         self.is_watched = False
         self.wake = threading.Event()
         self.loop: Optional[asyncio.AbstractEventLoop] = None
@@ -102,7 +105,7 @@ class Inline:
                 self.waiting.extend(payload)
             elif kind == DRAIN:
                 self.draining = True
-            else:
+            elif kind in (CANCEL, RECALL):
                 self._give_back(set(payload), answers)
                 if kind == CANCEL:
                     ctx = self.current
@@ -132,7 +135,7 @@ class Inline:
             return
         if action.mean_us > QUICK_US and self.out:
             self.flush()
-        ctx = Context(item, self._beat)
+        ctx = Context(item, self.beats.beat)
         if not action.is_async:
             ctx.interrupt = self._interrupt
         begun = ctx.begun_ns
@@ -167,6 +170,8 @@ class Inline:
             answer = self.answers.failed(item, run_us, exc)
         running.set(None)
         self.current = None
+        if ctx.has_beaten:
+            self.beats.end(ctx)
         action.mean_us += (run_us - action.mean_us) / 8
         self._answer(answer, _now_ns())
 
@@ -189,10 +194,6 @@ class Inline:
             pass  # another thread was quicker
         if items:
             self.wire.send(COMPLETION, items, wait)
-
-    def _beat(self, token: int, progress: Any) -> None:
-        # An Answers of its own: an action's threads may call this, too.
-        self.wire.send(HEARTBEAT, [Answers(0).progress(token, progress)])
 
     def _run_async(self, action: Action, value: Any, ctx: Context) -> Any:
         """The loop runs while an async action does, and only then."""
@@ -226,17 +227,17 @@ class Inline:
             raise Cancelled(f"{ctx.action} was cancelled")
 
     def _on_term(self, number: int, frame: Any) -> None:
-        if self.current is None or self.terminating:
+        ctx = self.current
+        if ctx is None:
             self._end_by_term()
         self.terminating = True
-        self.current.cancel()
+        term_in_time()
+        ctx.cancel()
 
     def _end_by_term(self) -> NoReturn:
         # The main thread may be in the middle of sending.
         self.flush(wait=False)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGTERM)
-        raise AssertionError("SIGTERM did not end the process")
+        end_by_term()
 
     # ---- the watch: a thread of its own ----
 

@@ -1,8 +1,9 @@
 """@action: which functions are actions, and how each is called.
 
 What a function gets follows from its parameters. One called ctx, or
-annotated as Context, gets the context. Of the others, a single one gets the
-whole input; several, or keyword-only ones, get the members of an object.
+annotated as Context, gets the context. One called input, or that can be given
+by position only, gets the whole input; all others get the members of an
+object that have their names.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rappel._values import member_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 Parameter = inspect.Parameter
+_WHOLE = "input"
 _CTX_HINTS = ("Context", "rappel.Context")
 
 
@@ -113,10 +115,14 @@ class Action:
         takes_ctx = ctx_of[0] if ctx_of else None
         if not rest:
             return self._bind_ctx(takes_ctx)
-        if len(rest) == 1 and rest[0].kind in (
-                Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
-            return self._bind_input(rest[0], takes_ctx, parameters)
-        return self._bind_members(rest, takes_ctx)
+        whole = [p for p in rest if p.name == _WHOLE or
+                 p.kind is Parameter.POSITIONAL_ONLY]
+        if not whole:
+            return self._bind_members(rest, takes_ctx)
+        if len(rest) > 1:
+            raise self._refuse(f'"{whole[0].name}" gets the whole input, so '
+                               "there is nothing left for another parameter")
+        return self._bind_input(rest[0], takes_ctx, parameters)
 
     def _bind_ctx(self, ctx_of: Optional[Parameter]
                   ) -> Callable[[Any, Context], Any]:
@@ -132,9 +138,20 @@ class Action:
                     order: List[Parameter]) -> Callable[[Any, Context], Any]:
         function = self.function
         known = self._annotation(parameter)
+        convert: Converter = known or (lambda value, path: value)
+        if parameter.kind is Parameter.KEYWORD_ONLY:
+            named = parameter.name
+            if ctx_of is None:
+                return lambda value, ctx: function(
+                    **{named: convert(value, "$")})
+            also = ctx_of.name
+            if ctx_of.kind is not Parameter.KEYWORD_ONLY:
+                return lambda value, ctx: function(
+                    ctx, **{named: convert(value, "$")})
+            return lambda value, ctx: function(
+                **{named: convert(value, "$"), also: ctx})
         if ctx_of is None and known is None:
             return lambda value, ctx: function(value)
-        convert: Converter = known or (lambda value, path: value)
         if ctx_of is None:
             return lambda value, ctx: function(convert(value, "$"))
         if ctx_of.kind is Parameter.KEYWORD_ONLY:
@@ -151,10 +168,9 @@ class Action:
         function = self.function
         named = []
         takes_rest = False
-        for p in (*rest, *([ctx_of] if ctx_of else [])):
-            if p.kind is Parameter.POSITIONAL_ONLY:
-                raise self._refuse(f'"{p.name}" cannot be given by name: '
-                                   'leave out the "/"')
+        if ctx_of is not None and ctx_of.kind is Parameter.POSITIONAL_ONLY:
+            raise self._refuse(f'"{ctx_of.name}" cannot be given by name: '
+                               'leave out the "/"')
         for p in rest:
             if p.kind is Parameter.VAR_KEYWORD:
                 takes_rest = True
@@ -162,12 +178,14 @@ class Action:
                 named.append((p.name, p.default is Parameter.empty,
                               self._annotation(p)))
         names = frozenset(name for name, _, _ in named)
+        wanted = ", ".join(sorted(names)) + \
+            " (a parameter called input takes the whole)"
         ctx_name = ctx_of.name if ctx_of else None
 
         def invoke(value: Any, ctx: Context) -> Any:
             if type(value) is not dict:
                 raise InputInvalid(f"$ is {what_is(value)}, not an object "
-                                   f"with {', '.join(sorted(names))}")
+                                   f"with {wanted}")
             given = {}
             for name, needed, convert in named:
                 if name in value:

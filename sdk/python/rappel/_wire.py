@@ -8,6 +8,7 @@ it does: nobody is left to work for.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -27,15 +28,18 @@ DONE, FAILED, NOT_BEGUN, LATER = 0, 1, 2, 3
 EXIT_GONE = 0
 EXIT_PROTOCOL = 70
 
+TERM_SECONDS = 0.7  # SIGKILL comes after one
+
 FRAME_BYTES_MAX = 16 << 20
 READ_BYTES = 64 << 10
 BATCH_BYTES = 64 << 10
 PROGRESS_BYTES_MAX = 4 << 10
 TOKEN_MAX = (1 << 61) - 1
 PLACE_MAX = 1024
+UINT_MAX = (1 << 32) - 1
 
 _LENGTH = struct.Struct(">I")
-# Body: map or array headers of 32 bits, since both are only known at the end.
+# The header's count and the payload's array, both in 32 bits.
 _COUNTS = struct.Struct(">BIBI")
 
 Frame = Tuple[int, int, Any]
@@ -52,6 +56,23 @@ def leave(code: int, line: str = "") -> NoReturn:
     os._exit(code)
 
 
+def end_by_term() -> NoReturn:
+    """As if nobody had caught SIGTERM. In the main thread."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+    os._exit(EXIT_GONE)
+
+
+def term_in_time() -> None:
+    """The same by the next SIGTERM, and in any case in a while. In the main
+    thread, for what runs and does not care that it was cancelled."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    timer = threading.Timer(TERM_SECONDS, os.kill,
+                            (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    timer.start()
+
+
 class ProtocolError(Exception):
     """The supervisor said what it may not."""
 
@@ -62,8 +83,8 @@ def _check_item(item: Any) -> None:
     token, instance, activation, attempt, action, timeout_us, place = item[:7]
     if not (type(token) is int and 0 < token <= TOKEN_MAX and
             type(instance) is bytes and len(instance) == 16 and
-            type(activation) is int and activation >= 0 and
-            type(attempt) is int and attempt >= 0 and
+            type(activation) is int and 0 <= activation <= UINT_MAX and
+            type(attempt) is int and 0 <= attempt <= UINT_MAX and
             type(action) is str and
             type(timeout_us) is int and timeout_us >= 0 and
             type(place) is int and 0 <= place <= PLACE_MAX):

@@ -86,18 +86,17 @@ class _Beats:
     """Heartbeats without a daemon; after so many somebody cancels it."""
 
     def __init__(self, cancel_after: Optional[int]) -> None:
-        self.ctx: Optional[Context] = None
         self.all: List[Any] = []
         self.left = cancel_after
         self.answers = Answers(PROGRESS_BYTES_MAX)
 
-    def __call__(self, token: int, progress: Any) -> None:
-        self.answers.progress(token, progress)
+    def __call__(self, ctx: Context, progress: Any) -> None:
+        self.answers.progress(ctx.token, progress)
         self.all.append(plain(progress))
-        if self.ctx is not None and self.left is not None:
+        if self.left is not None:
             self.left -= 1
             if self.left <= 0:
-                self.ctx.cancel()
+                ctx.cancel()
 
 
 def attempt(action: Union[str, Callable[..., Any]], input: Any = None, *,
@@ -118,8 +117,6 @@ def attempt(action: Union[str, Callable[..., Any]], input: Any = None, *,
     ctx = Context([1, uuid.UUID(instance_id).bytes, activation, attempt,
                    found.name, int((timeout or 0) * 1e6), 1024, None,
                    int((heartbeat or 0) * 1e6)], beats)
-    ctx.beat_every_ns = 0  # none is dropped here
-    beats.ctx = ctx
     value = _input(input)
     if cancel_after is not None and cancel_after <= 0:
         ctx.cancel()

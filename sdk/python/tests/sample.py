@@ -61,7 +61,7 @@ async def async_echo(input):
 
 
 @action
-def order_total(order: Order) -> Order:
+def order_total(order: Order, /) -> Order:
     assert all(isinstance(line, Line) for line in order.lines)
     order.notes["total"] = str(sum(line.count * (line.price or 0)
                                    for line in order.lines))
@@ -193,6 +193,34 @@ def says(input, ctx):
     ctx.log.warning('said "%s"\nand more', input)
     log.info("plainly %s", input)
     logging.getLogger("quiet").debug("never seen")
+
+
+@action
+def deaf(ctx):
+    """Never minds."""
+    while True:
+        try:
+            ctx.heartbeat("deaf")
+            time.sleep(0.01)
+        except rappel.Cancelled:
+            pass
+
+
+@action
+def beats(input, ctx):
+    """So many, as fast as it can; then until the file is there."""
+    times, path = input
+    for n in range(1, times + 1):
+        ctx.heartbeat(n)
+    threading.Thread(target=_too_late, args=(ctx,), daemon=True).start()
+    while not os.path.exists(path):
+        time.sleep(0.002)
+
+
+def _too_late(ctx):
+    while not ctx.has_ended:
+        time.sleep(0.001)
+    ctx.heartbeat("too late")
 
 
 @action

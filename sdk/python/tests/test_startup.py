@@ -89,7 +89,9 @@ class Startup(unittest.TestCase):
     def test_functions_that_cannot_be_actions(self):
         for head, words in (
                 ("def work(*rows): pass", 'takes "*rows"'),
-                ("def work(a, b, /): pass", 'leave out the "/"'),
+                ("def work(a, b, /): pass", '"a" gets the whole input'),
+                ("def work(input, b): pass", '"input" gets the whole'),
+                ("def work(ctx, /, b): pass", 'leave out the "/"'),
                 ("def work(input): yield 1", "it is a generator"),
                 ("def work(when: datetime.datetime): pass",
                  'of "when" cannot be used: TypeError: no JSON value becomes '

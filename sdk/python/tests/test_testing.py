@@ -29,6 +29,31 @@ class Testing(unittest.TestCase):
                          ["aa", 3])
         self.assertEqual(run(lambda input: input + 1, 1), 2)
 
+    def test_parameters(self):
+        value = {"a": 1, "b": 2, "c": 3}
+        for function, wanted in (
+                (lambda: "none", "none"), (lambda input: input, value),
+                (lambda whole, /: whole, value), (lambda a: a, 1),
+                (lambda b, a: [b, a], [2, 1]), (lambda *, c: c, 3),
+                (lambda a, z=9: [a, z], [1, 9]),
+                (lambda a, **rest: rest, {"b": 2, "c": 3}),
+                (lambda ctx: ctx.attempt, 1),
+                (lambda ctx, input: [ctx.attempt, input], [1, value]),
+                (lambda input, ctx: [ctx.attempt, input], [1, value]),
+                (lambda ctx, *, input: [ctx.attempt, input], [1, value]),
+                (lambda *, input, ctx: [ctx.attempt, input], [1, value]),
+                (lambda *, input: input, value),
+                (lambda input, *, ctx: [ctx.attempt, input], [1, value]),
+                (lambda *, ctx: ctx.attempt, 1),
+                (lambda a, ctx, b: [a, ctx.attempt, b], [1, 1, 2])):
+            self.assertEqual(run(function, value), wanted)
+        for value, said in ((5, "$ is an integer, not an object with a, b "
+                             "(a parameter called input takes the whole)"),
+                            ({"a": 1}, "$.b is missing")):
+            error = attempt(lambda a, b: None, value).error
+            self.assertEqual(error.name, "Rappel.InputInvalid")
+            self.assertTrue(error.cause.startswith(said), error.cause)
+
     def test_context(self):
         got = run(sample.about, timeout=60, heartbeat=5, activation=9)
         self.assertTrue(59 < got["left"] <= 60)
