@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
@@ -221,6 +222,45 @@ def _too_late(ctx):
     while not ctx.has_ended:
         time.sleep(0.001)
     ctx.heartbeat("too late")
+
+
+@action("beats.until")
+def beats_until(input, ctx):
+    while not os.path.exists(input):
+        ctx.heartbeat({"at": time.time()})
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def _traces(path):
+    """Files that tell that it began and that it cleaned up."""
+    with open(path + ".runs", "wb"):
+        pass
+    try:
+        yield
+    finally:
+        with open(path + ".clean", "wb"):
+            pass
+
+
+@action
+def cleans(input, ctx):
+    with _traces(input):
+        while True:
+            ctx.heartbeat()
+            time.sleep(0.01)
+
+
+@action
+def naps(input):
+    with _traces(input):
+        time.sleep(60)
+
+
+@action("async.cleans")
+async def async_cleans(input):
+    with _traces(input):
+        await asyncio.sleep(60)
 
 
 @action
