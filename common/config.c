@@ -41,10 +41,10 @@ const struct key config_keys[] = {
 	[KEY_POOL_NAME] = { "pool", "pool_name", "RAPPEL_POOL_NAME", TYPE_TEXT,
 			    AT(pool_name), 0, 0, NULL,
 			    "label in status and views" },
-	{ "pool", "workers", "RAPPEL_WORKERS", TYPE_COUNT, AT(workers), 1, 1024,
-	  "4", "worker processes" },
+	{ "pool", "workers", "RAPPEL_WORKERS", TYPE_COUNT, AT(workers), 0,
+	  CONFIG_WORKERS_MAX, "4", "worker processes of the built-in group" },
 	{ "pool", "workers_max", "RAPPEL_WORKERS_MAX", TYPE_COUNT,
-	  AT(workers_max), 1, 1024, "64",
+	  AT(workers_max), 1, CONFIG_WORKERS_MAX, "64",
 	  "to how many they can be scaled while it runs" },
 	{ "pool", "shutdown_grace", "RAPPEL_SHUTDOWN_GRACE", TYPE_DURATION,
 	  AT(shutdown_grace_us), 0, 86400 * SECOND, "30s",
@@ -155,26 +155,39 @@ config_units(enum type type)
 	return units_count;
 }
 
+int
+config_number(const char *name, enum type type, uint64_t min, uint64_t max,
+	      const char *text, const char *origin, uint64_t *out,
+	      struct error *err)
+{
+	int rc = units_parse(text, config_units(type), out);
+
+	if (rc < 0 || *out < min || *out > max) {
+		char low[32], high[32];
+
+		units_text(min, config_units(type), low, sizeof(low));
+		units_text(max, config_units(type), high, sizeof(high));
+		error_set(err, "%s: %s must be %s from %s to %s, not \"%.60s\"",
+			  origin, name,
+			  type == TYPE_DURATION ? "a duration"
+			  : type == TYPE_SIZE   ? "a size"
+						: "a whole number",
+			  low, high, text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int
 set_number(struct config *c, const struct key *key, const char *text,
 	   const char *origin, struct error *err)
 {
 	uint64_t n;
-	int rc = units_parse(text, config_units(key->type), &n);
+	int rc = config_number(key->name, key->type, key->min, key->max, text,
+			       origin, &n, err);
 
-	if (rc < 0 || n < key->min || n > key->max) {
-		char low[32], high[32];
-
-		units_text(key->min, config_units(key->type), low, sizeof(low));
-		units_text(key->max, config_units(key->type), high, sizeof(high));
-		error_set(err, "%s: %s must be %s from %s to %s, not \"%.60s\"",
-			  origin, key->name,
-			  key->type == TYPE_DURATION ? "a duration"
-			  : key->type == TYPE_SIZE   ? "a size"
-						     : "a whole number",
-			  low, high, text);
-		return -EINVAL;
-	}
+	if (rc < 0)
+		return rc;
 	if (key->type == TYPE_COUNT)
 		*(uint32_t *)place(key, c) = (uint32_t)n;
 	else
@@ -265,6 +278,7 @@ struct file {
 	bool world_readable;
 	uint32_t line;
 	const char *section; /* one of the table's, or NULL */
+	bool in_group;       /* or the last group's */
 	uint32_t seen[KEY_COUNT];
 };
 
@@ -295,12 +309,8 @@ trim(char *s)
 	return s;
 }
 
-/*
- * The value in place: without its quotes, or without a comment that begins
- * behind a blank. NULL for a quote that is not closed.
- */
-static char *
-value_clean(char *value)
+char *
+config_value_clean(char *value)
 {
 	char quote = *value;
 
@@ -324,10 +334,18 @@ value_clean(char *value)
 	return value;
 }
 
+/* "FILE:LINE". */
+static void
+place_text(const struct file *f, char *text, size_t size)
+{
+	snprintf(text, size, "%s:%u", f->name, f->line);
+}
+
 static int
-section_line(struct file *f, char *line, struct error *err)
+section_line(struct file *f, struct config *c, char *line, struct error *err)
 {
 	char *close = strchr(line, ']');
+	char origin[512];
 	char *name, *rest;
 
 	if (close == NULL)
@@ -337,15 +355,22 @@ section_line(struct file *f, char *line, struct error *err)
 	rest = trim(close + 1);
 	if (*rest != '\0' && *rest != '#')
 		return refuse(f, err, "nothing may follow [%.60s]", name);
+	f->in_group = false;
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		if (strcmp(config_keys[i].section, name) == 0) {
 			f->section = config_keys[i].section;
 			return 0;
 		}
 	}
+	if (strncmp(name, "group", 5) == 0 &&
+	    (name[5] == '\0' || isspace((unsigned char)name[5]))) {
+		f->in_group = true;
+		place_text(f, origin, sizeof(origin));
+		return config_group_begin(c, trim(name + 5), origin, err);
+	}
 	return refuse(f, err,
 		      "unknown section [%.60s]; there are [database], [pool], "
-		      "[control], [worker], [flusher] and [log]",
+		      "[control], [worker], [flusher], [log] and [group NAME]",
 		      name);
 }
 
@@ -361,7 +386,11 @@ key_line(struct file *f, struct config *c, char *line, struct error *err)
 		return refuse(f, err, "expected \"key = value\"");
 	*equals = '\0';
 	name = trim(line);
-	value = value_clean(trim(equals + 1));
+	value = trim(equals + 1);
+	place_text(f, origin, sizeof(origin));
+	if (f->in_group)
+		return config_group_set(c, name, value, origin, err);
+	value = config_value_clean(value);
 	for (size_t i = 0; i < KEY_COUNT && key == NULL; i++) {
 		if (strcmp(config_keys[i].name, name) == 0)
 			key = &config_keys[i];
@@ -385,7 +414,6 @@ key_line(struct file *f, struct config *c, char *line, struct error *err)
 		    "there is a password in a file that everybody can "
 		    "read; run \"chmod 640 %.150s\" or less",
 		    f->name);
-	snprintf(origin, sizeof(origin), "%s:%u", f->name, f->line);
 	return set(c, key, value, origin, err);
 }
 
@@ -406,7 +434,7 @@ file_parse(struct file *f, struct config *c, char *text, struct error *err)
 		}
 		line = trim(line);
 		if (*line == '[')
-			rc = section_line(f, line, err);
+			rc = section_line(f, c, line, err);
 		else if (*line != '\0' && *line != '#')
 			rc = key_line(f, c, line, err);
 		if (rc < 0)
@@ -662,6 +690,7 @@ config_load(const struct config_flags *flags, struct config *out,
 
 	error_clear(err);
 	c.origins = mem_calloc(KEY_COUNT, sizeof(*c.origins));
+	config_groups_begin(&c);
 	if (file == NULL)
 		file = getenv("RAPPEL_CONFIG");
 	rc = load_presets(&c, err);
@@ -673,6 +702,8 @@ config_load(const struct config_flags *flags, struct config *out,
 		rc = load_flags(&c, flags, err);
 	if (rc == 0)
 		rc = check(&c, err);
+	if (rc == 0)
+		rc = config_groups_check(&c, err);
 	if (rc < 0)
 		config_fini(&c);
 	else
@@ -693,7 +724,14 @@ config_fini(struct config *c)
 	free(c->control_group_ro);
 	free(c->control_group_op);
 	free(c->control_group_adm);
+	config_groups_fini(c);
 	*c = (struct config){ 0 };
+}
+
+const char *
+config_origin(const struct config *c, const char *key)
+{
+	return c->origins[key_named(key) - config_keys];
 }
 
 /* FNV-1a. */

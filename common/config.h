@@ -4,7 +4,9 @@
  * "key = value" lines with [section] headers and # comments. Precedence:
  * flag, RAPPEL_* environment, file, built-in. An unknown key or a bad value
  * is an error with file and line; nothing falls back silently. One table
- * (config.c) lists every key with section, type, range, default and help.
+ * (config.c) lists every key with section, type, range, default and help;
+ * another (config_group.c) those of a section [group NAME], which come from
+ * the file alone.
  */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
@@ -14,6 +16,7 @@
 #include <stdio.h>
 
 #include "common/assert.h"
+#include "common/config_group.h"
 #include "common/error.h"
 #include "common/log.h"
 
@@ -31,7 +34,7 @@ struct config {
 	 * ~/.local/state/rappel. */
 	char *dir;
 	char *pool_name; /* label in status and views; default the host name */
-	uint32_t workers;            /* 1..1024, default 4 */
+	uint32_t workers;            /* of group native, default 4 */
 	uint32_t workers_max;        /* of a scale, default 64 */
 	uint64_t shutdown_grace_us;  /* default 30 s */
 	uint64_t worker_hello_us;    /* for a worker to be ready, default 5 s */
@@ -63,6 +66,10 @@ struct config {
 	/* Of the database that config_forget_secrets() took away; 0: none. */
 	uint64_t database_mark;
 	char **origins; /* of each key, for config_print() */
+	/* Workers by what they run: the built-in group, made of the keys
+	 * above, and then the sections [group NAME] in their order. */
+	struct config_group *groups;
+	uint32_t group_count; /* 1 and more */
 };
 
 /* What was given on the command line; NULL fields are not set. */
@@ -97,8 +104,9 @@ const char *config_origin(const struct config *c, const char *key);
 
 /*
  * Takes from another configuration what can change while the daemon runs.
- * Tells differs_cb the name of every key that is different, and whether it
- * was taken; what was not takes effect at the next start.
+ * Tells differs_cb the name of every key that is different ("workers",
+ * "group.NAME.processes", "group.NAME" of one that came or went), and whether
+ * it was taken; what was not takes effect at the next start.
  */
 void config_take_live(struct config *c, const struct config *from,
 		      void (*differs_cb)(void *arg, const char *key,

@@ -85,17 +85,7 @@ config_print(const struct config *c, FILE *to)
 		print_value(key, c, to);
 		fprintf(to, " # %s\n", c->origins[i]);
 	}
-}
-
-const char *
-config_origin(const struct config *c, const char *key)
-{
-	for (size_t i = 0; i < config_key_count; i++) {
-		if (strcmp(config_keys[i].name, key) == 0)
-			return c->origins[i];
-	}
-	ASSERT(false); /* a name of the table */
-	return "";
+	config_groups_print(c, to);
 }
 
 /* ---- what is different ---- */
@@ -171,4 +161,5 @@ config_take_live(struct config *c, const struct config *from,
 			       size);
 		differs_cb(arg, key->name, is_live(key));
 	}
+	config_groups_take_live(c, from, differs_cb, arg);
 }

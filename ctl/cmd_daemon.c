@@ -176,13 +176,16 @@ since_text(struct slice v, struct buf *b)
 static void
 show_processes(const struct ctl *c, struct slice list)
 {
-	static const char *const headings[] = { "PROCESS",  "SLOT",     "SPAWN",
-						"PID",      "PHASE",    "FOR",
-						"RESTARTS", "LAST EXIT" };
-	static const char *const keys[] = { "kind",     "slot",     "spawn",
-					    "pid",      "phase",    "since_us",
-					    "restarts", "last_exit" };
-	struct table *t = table_create(8);
+	static const char *const headings[] = { "PROCESS", "GROUP", "SLOT",
+						"SPAWN",   "PID",   "PHASE",
+						"FOR", "RESTARTS",
+						"LAST EXIT" };
+	static const char *const keys[] = { "kind",     "group", "slot",
+					    "spawn",    "pid",   "phase",
+					    "since_us", "restarts",
+					    "last_exit" };
+	const size_t columns = sizeof(keys) / sizeof(keys[0]);
+	struct table *t = table_create((uint32_t)columns);
 	uint32_t count = value_count(list);
 
 	for (uint32_t n = 0; n < count; n++) {
@@ -190,13 +193,14 @@ show_processes(const struct ctl *c, struct slice list)
 
 		if (!value_at(list, n, &process))
 			break;
-		for (size_t k = 0; k < 8; k++) {
+		for (size_t k = 0; k < columns; k++) {
 			struct slice v = member(process, keys[k]);
 			struct buf text = BUF_EMPTY;
 			char since[DURATION_TEXT_SIZE];
 			struct item item = value_item(v);
 
-			if (k == 5 && item.type == VALUE_INT) {
+			if (strcmp(keys[k], "since_us") == 0 &&
+			    item.type == VALUE_INT) {
 				duration_text(
 				    (double)(clock_wall_us() - item.i) / 1e6,
 				    since);
@@ -213,7 +217,95 @@ show_processes(const struct ctl *c, struct slice list)
 	table_destroy(&t);
 }
 
-/* Whatever the map holds, a line each; deeper maps as "a.b". */
+/* What the flusher says of the group of that name; null: nothing. */
+static struct slice
+group_of(struct slice flusher, struct slice name)
+{
+	struct slice list = member(flusher, "groups"), one;
+
+	for (uint32_t n = 0;
+	     value_type(list) == VALUE_ARRAY && value_at(list, n, &one); n++) {
+		if (value_equal(member(one, "name"), name))
+			return one;
+	}
+	return member(list, "");
+}
+
+/* "a, b, c", or "-". */
+static void
+names_text(struct slice names, struct buf *b)
+{
+	struct slice one;
+
+	for (uint32_t n = 0;
+	     value_type(names) == VALUE_ARRAY && value_at(names, n, &one);
+	     n++) {
+		buf_add_text(b, b->len > 0 ? ", " : "");
+		scalar_text(one, b);
+	}
+	if (b->len == 0)
+		buf_add_text(b, "-");
+}
+
+/* What is wrong with a group, as far as anything is. */
+static void
+show_group_trouble(const struct ctl *c, struct slice group,
+		   struct slice served)
+{
+	struct slice trouble = member(group, "trouble");
+	struct slice unused = member(served, "unused");
+	struct buf label = BUF_EMPTY, line = BUF_EMPTY;
+
+	buf_add_text(&label, "Group ");
+	scalar_text(member(group, "name"), &label);
+	if (value_type(trouble) == VALUE_STR) {
+		scalar_text(trouble, &line);
+		buf_add_text(&line, ", since ");
+		since_text(member(group, "degraded_since_us"), &line);
+		out_field(c, buf_text(&label), "%s", buf_text(&line));
+	}
+	if (value_type(unused) == VALUE_BOOL && value_item(unused).b)
+		out_field(c, buf_text(&label),
+			  "unused: no registered workflow names an action "
+			  "that it serves");
+	buf_fini(&label);
+	buf_fini(&line);
+}
+
+static void
+show_groups(const struct ctl *c, struct slice groups, struct slice flusher)
+{
+	static const char *const headings[] = { "GROUP", "READY", "CONCURRENCY",
+						"PROGRAM", "ACTIONS" };
+	struct table *t = table_create(5);
+	struct slice one;
+
+	for (uint32_t n = 0;
+	     value_type(groups) == VALUE_ARRAY && value_at(groups, n, &one);
+	     n++) {
+		struct slice served = group_of(flusher, member(one, "name"));
+		struct buf cells[5] = { BUF_EMPTY };
+
+		show_group_trouble(c, one, served);
+		scalar_text(member(one, "name"), &cells[0]);
+		scalar_text(member(one, "ready"), &cells[1]);
+		buf_add_text(&cells[1], "/");
+		scalar_text(member(one, "workers"), &cells[1]);
+		scalar_text(member(one, "concurrency"), &cells[2]);
+		scalar_text(member(one, "program"), &cells[3]);
+		names_text(member(served, "actions"), &cells[4]);
+		for (size_t k = 0; k < 5; k++) {
+			table_add(t, buf_text(&cells[k]));
+			buf_fini(&cells[k]);
+		}
+	}
+	putchar('\n');
+	table_print(c, t, headings);
+	table_destroy(&t);
+}
+
+/* Whatever the map holds, a line each; deeper maps as "a.b". Groups have a
+ * table of their own. */
 static void
 show_map(const struct ctl *c, struct table *t, const char *prefix,
 	 struct slice map)
@@ -229,6 +321,8 @@ show_map(const struct ctl *c, struct table *t, const char *prefix,
 		char duration[DURATION_TEXT_SIZE];
 		bool is_us;
 
+		if (*prefix == '\0' && value_is_str(key, "groups"))
+			continue;
 		buf_printf(&name, "%s%s", prefix, *prefix != '\0' ? "." : "");
 		scalar_text(key, &name);
 		is_us = item.type == VALUE_INT && ends_in_us(buf_slice(&name));
@@ -317,7 +411,7 @@ show_status(const struct ctl *c, struct slice reply)
 		buf_add_text(&line, " (development: a private PostgreSQL)");
 	out_field(c, "Directory", "%s", buf_text(&line));
 	buf_fini(&line);
-
+	show_groups(c, member(reply, "groups"), flusher);
 	show_processes(c, member(reply, "processes"));
 	if (left_out.type == VALUE_INT && left_out.i > 0)
 		out_line("… and %" PRId64 " more workers", left_out.i);

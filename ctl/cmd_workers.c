@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -29,39 +30,67 @@ number_of(const struct buf *reply, const char *key)
 	return item.type == VALUE_INT ? item.i : -1;
 }
 
-/* A request without arguments. */
+/* A request about that group, or about none (NULL). */
 static int
-ask_verb(struct control *k, const char *verb, struct buf *reply)
+ask_verb(struct control *k, const char *verb, const char *group,
+	 struct buf *reply)
 {
 	struct buf request = BUF_EMPTY;
 	int rc;
 
-	value_pack_map(&request, 1);
+	value_pack_map(&request, group != NULL ? 2 : 1);
 	value_pack_text(&request, "verb");
 	value_pack_text(&request, verb);
+	if (group != NULL) {
+		value_pack_text(&request, "group");
+		value_pack_text(&request, group);
+	}
 	reply->len = 0;
 	rc = control_request(k, buf_slice(&request), ANSWER_US, reply);
 	buf_fini(&request);
 	return rc;
 }
 
+/* How many workers are still to be replaced, of that group or of all. */
+static int64_t
+outdated_of(const struct buf *status, const char *group)
+{
+	struct slice groups, one, v;
+
+	if (group == NULL)
+		return number_of(status, "outdated");
+	if (!value_get(buf_slice(status), SLICE_LITERAL("groups"), &groups) ||
+	    value_type(groups) != VALUE_ARRAY)
+		return -1;
+	for (uint32_t n = 0; value_at(groups, n, &one); n++) {
+		if (value_type(one) == VALUE_MAP &&
+		    value_get(one, SLICE_LITERAL("name"), &v) &&
+		    value_is_str(v, group) &&
+		    value_get(one, SLICE_LITERAL("outdated"), &v) &&
+		    value_type(v) == VALUE_INT)
+			return value_item(v).i;
+	}
+	return -1;
+}
+
 /* Until every worker that was there at the request is another. */
 static int
-wait_renewed(struct control *k, uint64_t until_us)
+wait_renewed(struct control *k, const char *group, uint64_t until_us)
 {
+	int64_t count;
 	struct buf reply = BUF_EMPTY;
 	int rc;
 
 	for (;;) {
-		rc = ask_verb(k, "status", &reply);
-		if (rc != CTL_OK || number_of(&reply, "outdated") <= 0)
+		rc = ask_verb(k, "status", NULL, &reply);
+		count = outdated_of(&reply, group);
+		if (rc != CTL_OK || count <= 0)
 			break;
 		if (interrupted || clock_mono_us() >= until_us) {
 			rc = interrupted ? CTL_INTERRUPTED : CTL_TIMEOUT;
 			complain("%s: %" PRId64 " workers are still to be "
 				 "replaced; it goes on",
-				 interrupted ? "interrupted" : "timeout",
-				 number_of(&reply, "outdated"));
+				 interrupted ? "interrupted" : "timeout", count);
 			break;
 		}
 		poll(NULL, 0, LOOK_AGAIN_MS);
@@ -70,9 +99,31 @@ wait_renewed(struct control *k, uint64_t until_us)
 	return rc;
 }
 
+/* Whose workers, and how many; before: -1 for none. */
+static void
+show_json(const struct buf *reply, const char *key, int64_t count,
+	  int64_t before)
+{
+	struct json_out j = JSON_OUT_EMPTY;
+	struct slice v;
+	char number[32];
+
+	json_out_open(&j, NULL, '{');
+	if (value_get(buf_slice(reply), SLICE_LITERAL("group"), &v))
+		json_out_value(&j, "group", v);
+	snprintf(number, sizeof(number), "%" PRId64, count);
+	json_out_raw(&j, key, number);
+	snprintf(number, sizeof(number), "%" PRId64, before);
+	if (before >= 0)
+		json_out_raw(&j, "before", number);
+	json_out_close(&j, '}');
+	out_json(&j);
+}
+
 int
 cmd_restart(struct ctl *c)
 {
+	const char *group = option(c, OPTION_GROUP);
 	struct buf reply = BUF_EMPTY;
 	uint64_t timeout_us = 0;
 	struct control *k;
@@ -84,16 +135,17 @@ cmd_restart(struct ctl *c)
 	if (rc != CTL_OK)
 		return rc;
 	interrupt_watch();
-	rc = ask_verb(k, "restart", &reply);
+	rc = ask_verb(k, "restart", group, &reply);
 	count = number_of(&reply, "outdated");
 	if (rc == CTL_OK) {
 		detail(c, "%" PRId64 " workers are replaced one by one", count);
-		rc = wait_renewed(k, timeout_us == 0
-					 ? UINT64_MAX
-					 : clock_mono_us() + timeout_us);
+		rc = wait_renewed(k, group,
+				  timeout_us == 0
+				      ? UINT64_MAX
+				      : clock_mono_us() + timeout_us);
 	}
 	if (rc == CTL_OK && out_is_json(c))
-		out_line("{\"restarted\":%" PRId64 "}", count);
+		show_json(&reply, "restarted", count, -1);
 	else if (rc == CTL_OK)
 		note(c, "%" PRId64 " workers were replaced", count);
 	buf_fini(&reply);
@@ -104,29 +156,33 @@ cmd_restart(struct ctl *c)
 int
 cmd_scale(struct ctl *c)
 {
+	const char *group = option(c, OPTION_GROUP);
 	struct buf request = BUF_EMPTY, reply = BUF_EMPTY;
 	struct control *k;
 	uint64_t workers;
 	int rc;
 
 	if (units_parse(c->words[0], units_count, &workers) < 0 ||
-	    workers == 0 || workers > UINT32_MAX) {
+	    workers > UINT32_MAX) {
 		complain("\"%s\" is no number of workers", c->words[0]);
 		return CTL_USAGE;
 	}
 	rc = control_open(c, &k);
 	if (rc != CTL_OK)
 		return rc;
-	value_pack_map(&request, 2);
+	value_pack_map(&request, group != NULL ? 3 : 2);
 	value_pack_text(&request, "verb");
 	value_pack_text(&request, "scale");
+	if (group != NULL) {
+		value_pack_text(&request, "group");
+		value_pack_text(&request, group);
+	}
 	value_pack_text(&request, "workers");
 	value_pack_uint(&request, workers);
 	rc = control_request(k, buf_slice(&request), ANSWER_US, &reply);
 	if (rc == CTL_OK && out_is_json(c))
-		out_line("{\"workers\":%" PRId64 ",\"before\":%" PRId64 "}",
-			 number_of(&reply, "workers"),
-			 number_of(&reply, "before"));
+		show_json(&reply, "workers", number_of(&reply, "workers"),
+			  number_of(&reply, "before"));
 	else if (rc == CTL_OK)
 		note(c, "%" PRId64 " workers, before it were %" PRId64,
 		     number_of(&reply, "workers"),
@@ -186,7 +242,7 @@ cmd_reload(struct ctl *c)
 
 	if (rc != CTL_OK)
 		return rc;
-	rc = ask_verb(k, "reload", &reply);
+	rc = ask_verb(k, "reload", NULL, &reply);
 	if (rc == CTL_OK && out_is_json(c)) {
 		json_out_open(&j, NULL, '{');
 		if (value_get(buf_slice(&reply), SLICE_LITERAL("changed"), &v))

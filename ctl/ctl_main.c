@@ -41,17 +41,21 @@ static const struct command commands[] = {
 	  "--timeout: how long to wait; the daemon goes on stopping.\n" },
 	{ "drain", "", "finish what runs, start nothing new, stay", 0, 0, 0,
 	  cmd_drain, NULL },
-	{ "restart", "[--workers] [--timeout DURATION]",
+	{ "restart", "[--workers] [--group NAME] [--timeout DURATION]",
 	  "replace the workers one by one, losing nothing", 0, 0,
-	  O(WORKERS) | O(TIMEOUT), cmd_restart,
+	  O(WORKERS) | O(GROUP) | O(TIMEOUT), cmd_restart,
 	  "A new worker is ready before the old one stops taking work, and\n"
 	  "the old one finishes what it runs. Waits until all are replaced.\n"
+	  "--group: only the workers of that group; one that does not start "
+	  "is\ntried at once.\n"
 	  "--timeout: how long to wait; it goes on.\n" },
-	{ "scale", "WORKERS", "run so many workers from now on", 1, 1, 0,
-	  cmd_scale,
-	  "At most workers_max of the configuration. Those that are too many\n"
-	  "finish what they run. Until the next start, or until a reload "
-	  "finds\nanother number in the configuration.\n" },
+	{ "scale", "WORKERS [--group NAME]",
+	  "run so many workers from now on", 1, 1, O(GROUP), cmd_scale,
+	  "At most workers_max of the configuration, of a group "
+	  "processes_max.\nThose that are too many finish what they run. Until "
+	  "the next start, or\nuntil a reload finds another number in the "
+	  "configuration.\n"
+	  "--group: where there are several, which of them.\n" },
 	{ "reload", "", "have the daemon read its configuration again", 0, 0,
 	  0, cmd_reload,
 	  "A configuration with an error changes nothing: exit code 1.\n" },

@@ -28,6 +28,7 @@
 	OPTION(HELP, "help", 'h', NULL)                                        \
 	OPTION(NOW, "now", 0, NULL)                                            \
 	OPTION(TIMEOUT, "timeout", 0, "DURATION")                              \
+	OPTION(GROUP, "group", 0, "NAME")                                      \
 	OPTION(WORKERS, "workers", 0, NULL)                                    \
 	OPTION(NAME, "name", 0, "NAME")                                        \
 	OPTION(ASL, "asl", 0, NULL)                                            \

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "common/board_socket.h"
+#include "common/config_group.h"
 #include "common/log.h"
 #include "common/mem.h"
 
-#define SLOTS_MAX 1024U /* as config.c has it for workers */
 
 struct arrived {
 	struct scoreboard *board;
@@ -22,7 +22,7 @@ struct arrived {
 struct boards {
 	int fd; /* -1: none, or no more */
 	struct event *event;
-	struct arrived *arrived; /* SLOTS_MAX, by slot */
+	struct arrived *arrived; /* CONFIG_SLOTS_MAX, by slot */
 };
 
 static void
@@ -38,7 +38,7 @@ board_arrived(struct boards *b, uint16_t slot, uint32_t spawn, int fd)
 {
 	struct arrived *a;
 
-	if (slot < SLOTS_MAX) {
+	if (slot < CONFIG_SLOTS_MAX) {
 		a = &b->arrived[slot];
 		scoreboard_unmap(&a->board);
 		a->spawn = spawn;
@@ -86,7 +86,7 @@ boards_create(struct event_base *base, int fd)
 	b->fd = fd;
 	if (fd < 0)
 		return b;
-	b->arrived = mem_calloc(SLOTS_MAX, sizeof(*b->arrived));
+	b->arrived = mem_calloc(CONFIG_SLOTS_MAX, sizeof(*b->arrived));
 	b->event = event_new(base, fd, EV_READ | EV_PERSIST, boards_cb, b);
 	ASSERT(b->event != NULL && event_add(b->event, NULL) == 0);
 	return b;
@@ -101,7 +101,7 @@ boards_destroy(struct boards **bp)
 		return;
 	if (b->event != NULL) {
 		event_free(b->event);
-		for (uint32_t i = 0; i < SLOTS_MAX; i++)
+		for (uint32_t i = 0; i < CONFIG_SLOTS_MAX; i++)
 			scoreboard_unmap(&b->arrived[i].board);
 	}
 	if (b->fd >= 0)
@@ -118,7 +118,7 @@ boards_take(struct boards *b, uint16_t slot, uint32_t spawn)
 
 	/* It was sent before the HELLO, and may be behind others. */
 	boards_read(b);
-	if (b->arrived == NULL || slot >= SLOTS_MAX ||
+	if (b->arrived == NULL || slot >= CONFIG_SLOTS_MAX ||
 	    b->arrived[slot].spawn != spawn)
 		return NULL;
 	board = b->arrived[slot].board;

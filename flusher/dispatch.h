@@ -63,6 +63,14 @@ uint32_t dispatch_flights(const struct dispatch *d);
 uint32_t dispatch_queued(const struct dispatch *d);
 /* Packs an array of the action names that some worker serves. */
 void dispatch_pack_actions(const struct dispatch *d, struct buf *out);
+/* Calls action_cb for each action that one of those slots serves, at least
+ * once; seen: some attempt of it came here already. How many of them have a
+ * worker. */
+uint32_t dispatch_each_action(const struct dispatch *d, uint32_t first,
+                              uint32_t slots,
+                              void (*action_cb)(void *arg, const char *name,
+                                                bool seen),
+                              void *arg);
 uint32_t dispatch_slots_ready(const struct dispatch *d);
 /* Once a second: shows in SQL which instances wait for an action that no
  * worker serves. */

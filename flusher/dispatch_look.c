@@ -5,6 +5,7 @@
 #include "flusher/dispatch_parts.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/value.h"
@@ -14,7 +15,7 @@
 
 #define EXPLAIN_AFTER_US (2 * CLOCK_SECOND_US)
 /* A STATUS has 24 KiB at most: what does not fit is not shown. */
-#define NAMES_BYTES_MAX (12U << 10)
+#define NAMES_BYTES_MAX (8U << 10)
 
 uint32_t
 dispatch_flights(const struct dispatch *d)
@@ -59,6 +60,42 @@ dispatch_pack_actions(const struct dispatch *d, struct buf *out)
 	if (count > 0)
 		value_pack_raw(out, buf_slice(&names));
 	buf_fini(&names);
+}
+
+static bool
+serves_the_same(const struct slot *a, const struct slot *b)
+{
+	return a->route_count == b->route_count &&
+	       memcmp(a->routes, b->routes,
+	              a->route_count * sizeof(struct route *)) == 0;
+}
+
+uint32_t
+dispatch_each_action(const struct dispatch *d, uint32_t first, uint32_t slots,
+                     void (*action_cb)(void *arg, const char *name, bool seen),
+                     void *arg)
+{
+	const struct slot *before = NULL;
+	uint32_t ready = 0;
+
+	for (uint32_t i = first; i < first + slots && i < d->slots_used; i++) {
+		const struct slot *slot = &d->slots[i];
+
+		ready += slot->phase == SLOT_READY && !slot->retired;
+		if (slot->route_count == 0)
+			continue;
+		/* They mostly run the same program. */
+		if (before != NULL && serves_the_same(before, slot))
+			continue;
+		before = slot;
+		for (uint32_t r = 0; r < slot->route_count; r++) {
+			const struct route *route = slot->routes[r];
+
+			action_cb(arg, route->name,
+			          route->run_us >= 0 || route->count > 0);
+		}
+	}
+	return ready;
 }
 
 void

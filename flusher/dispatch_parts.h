@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
+#include "common/config_group.h"
 #include "engine/event.h"
 #include "flusher/board.h"
 #include "flusher/dispatch.h"
@@ -15,7 +16,7 @@
 #include "flusher/flight.h"
 #include "flusher/route.h"
 
-#define SLOTS_MAX 1025U /* workers, and one that takes over */
+#define SLOTS_MAX CONFIG_SLOTS_MAX
 
 enum slot_phase { SLOT_EMPTY, SLOT_READY, SLOT_DYING };
 

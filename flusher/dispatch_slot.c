@@ -17,6 +17,7 @@
 #include "common/value.h"
 #include "flusher/adopt.h"
 #include "flusher/flusher.h"
+#include "flusher/groups.h"
 
 /* So many workers lost over one action that was not seen to run: it did. */
 #define LOSSES_MAX 3U
@@ -310,6 +311,9 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 
 			if (value_type(name) != VALUE_STR)
 				return -EPROTO;
+			if (!groups_allow(f->groups, frame->slot,
+			                  value_item(name).bytes))
+				continue;
 			route = route_find(&d->routes, value_item(name).bytes);
 			if (slot_serves(slot, route))
 				continue;

@@ -31,6 +31,7 @@ struct boards;
 struct claim;
 struct commit;
 struct dispatch;
+struct groups;
 struct keeper;
 struct leases;
 struct mark;
@@ -96,6 +97,7 @@ struct flusher {
 	struct versions *versions;
 	struct timers *timers;
 	struct boards *boards;
+	struct groups *groups;
 	struct dispatch *dispatch;
 	struct ack ack;
 	struct adopt *adopt;

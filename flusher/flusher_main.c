@@ -26,6 +26,7 @@
 #include "flusher/commit.h"
 #include "flusher/dispatch.h"
 #include "flusher/flusher.h"
+#include "flusher/groups.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
@@ -139,6 +140,7 @@ second_cb(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (f->phase == FLUSHER_WORKING)
 		dispatch_explain(f);
+	groups_refresh(f);
 	status_send(f);
 }
 
@@ -303,6 +305,7 @@ kept(struct flusher *f, struct slice payload)
 		    value_item(value).i <= UINT32_MAX)
 			counts[i] = (uint32_t)value_item(value).i;
 	adopt_expect(f->adopt, counts[0], counts[1]);
+	groups_take(f->groups, payload);
 	claim_kick(f);
 }
 
@@ -541,6 +544,7 @@ main(int argc, char **argv)
 	f->versions = versions_create();
 	f->timers = timers_create(f, timer_due);
 	f->boards = boards_create(f->base, boards_fd);
+	f->groups = groups_create();
 	f->dispatch = dispatch_create(f);
 	f->adopt = adopt_create();
 	f->progress = progress_create();
@@ -565,6 +569,7 @@ main(int argc, char **argv)
 	timers_destroy(&f->timers);
 	leases_destroy(&f->leases);
 	dispatch_destroy(&f->dispatch);
+	groups_destroy(&f->groups);
 	adopt_destroy(&f->adopt);
 	progress_destroy(&f->progress);
 	boards_destroy(&f->boards);

@@ -14,6 +14,7 @@
 #include "common/mem.h"
 #include "flusher/claim.h"
 #include "flusher/flusher.h"
+#include "flusher/groups.h"
 #include "flusher/keeper_parts.h"
 #include "flusher/lease.h"
 #include "flusher/progress.h"
@@ -172,6 +173,29 @@ progress_is_due(const struct keeper *k, uint64_t now_us)
 	uint64_t due_us = progress_due(k->flusher->progress);
 
 	return due_us != 0 && due_us <= now_us;
+}
+
+/* ---- groups that nobody wants ---- */
+
+static void
+groups_reply(void *arg, const struct db_reply *reply)
+{
+	struct keeper *k = arg;
+
+	k->busy = false;
+	keeper_refused(k, reply, "look at registered workflows");
+	groups_told(k->flusher->groups, reply);
+	keeper_step(k);
+}
+
+static void
+groups_send(struct keeper *k, uint64_t now_us)
+{
+	struct db_call *call = session_call(k->session, groups_reply, k);
+
+	groups_ask(k->flusher->groups, &k->params, call, now_us);
+	k->busy = true;
+	db_call_send(call);
 }
 
 /* ---- joining ---- */
@@ -471,6 +495,10 @@ keeper_step(struct keeper *k)
 	if (now - k->partitions_us >= PARTITIONS_US) {
 		k->partitions_us = now;
 		house_send(k, &sql_partitions);
+		return;
+	}
+	if (groups_due(k->flusher->groups, now)) {
+		groups_send(k, now);
 		return;
 	}
 	sleep_until_due(k, now);

@@ -341,6 +341,39 @@ STATEMENT(backends_count,
           2, PG_UUID, PG_INT4);
 
 STATEMENT_PLAIN(partitions, "SELECT rappel.make_partitions()");
+/* Tells one set of current versions from another without reading any. */
+STATEMENT_PLAIN(workflows_mark,
+                "SELECT count(*)::text || ':' || coalesce(sum("
+                "hashtextextended(w.workflow, w.version_id)), 0)::text "
+                "FROM rappel.workflows w");
+
+/*
+ * Which of the actions $1 are named by the current versions of some workflows
+ * behind $2, and the last of those. The text is searched: what must be read is
+ * bounded by what it takes in the table, so that a heartbeat waits for
+ * milliseconds. A name that was written with JSON's escapes is not found.
+ */
+STATEMENT(workflows_name,
+          "WITH w AS MATERIALIZED (SELECT w.workflow, w.version_id "
+          "FROM rappel.workflows w WHERE w.workflow > $2 "
+          "ORDER BY w.workflow LIMIT 200), "
+          "v AS MATERIALIZED (SELECT w.workflow, w.version_id, "
+          "sum(pg_column_size(v.definition)) OVER (ORDER BY w.workflow) "
+          "- pg_column_size(v.definition) AS before "
+          "FROM w JOIN rappel.workflow_versions v ON v.id = w.version_id), "
+          "p AS MATERIALIZED (SELECT v.workflow, v.version_id FROM v "
+          "WHERE v.before < 262144), "
+          "n AS MATERIALIZED (SELECT DISTINCT regexp_replace(m.parts[1], "
+          "'^arn:.*[:/]|\\.waitForTaskToken$', '', 'g') AS name "
+          "FROM p JOIN rappel.workflow_versions d ON d.id = p.version_id, "
+          "regexp_matches(d.definition::text, "
+          "'\"Resource\"\\s*:\\s*\"((?:[^\"\\\\]|\\\\.)*)\"', 'g') "
+          "AS m (parts)) "
+          "SELECT true, max(p.workflow) FROM p UNION ALL "
+          "SELECT DISTINCT false, a.name FROM unnest($1) a (name) "
+          "JOIN n ON n.name = a.name",
+          2, PG_TEXT_ARRAY, PG_TEXT);
+
 STATEMENT_PLAIN(listen_work, "LISTEN rappel_work");
 STATEMENT_PLAIN(listen_command, "LISTEN rappel_command");
 STATEMENT_PLAIN(wake, "SELECT rappel.wake_idle()");
@@ -365,6 +398,7 @@ const struct db_statement *const sql_keeper_statements[] = {
 	&sql_instances_requeue, &sql_instances_inherit, &sql_blame,
 	&sql_progress_write, &sql_progress_delete,
 	&sql_orphans_requeue, &sql_backends_end,
-	&sql_backends_count, &sql_partitions, &sql_listen_work,
+	&sql_backends_count, &sql_partitions, &sql_workflows_mark,
+	&sql_workflows_name, &sql_listen_work,
 	&sql_listen_command, &sql_wake, NULL
 };

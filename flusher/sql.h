@@ -62,6 +62,8 @@ extern const struct db_statement sql_orphans_requeue;
 extern const struct db_statement sql_backends_end;
 extern const struct db_statement sql_backends_count;
 extern const struct db_statement sql_partitions;
+extern const struct db_statement sql_workflows_mark;
+extern const struct db_statement sql_workflows_name;
 extern const struct db_statement sql_listen_work;
 extern const struct db_statement sql_listen_command;
 extern const struct db_statement sql_wake;

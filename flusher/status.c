@@ -11,6 +11,7 @@
 #include "flusher/commit.h"
 #include "flusher/dispatch.h"
 #include "flusher/flusher.h"
+#include "flusher/groups.h"
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/session.h"
@@ -91,7 +92,7 @@ status_pack(const struct flusher *f, struct buf *out)
 	if (trouble == NULL)
 		trouble = claim_trouble(f->claim);
 	uuid_text(&f->incarnation, incarnation);
-	value_pack_map(out, count + 7);
+	value_pack_map(out, count + 8);
 	value_pack_text(out, "pool");
 	value_pack_text(out, f->config.pool_name);
 	value_pack_text(out, "incarnation");
@@ -107,6 +108,8 @@ status_pack(const struct flusher *f, struct buf *out)
 	value_pack_bool(out, claim_idle(f->claim));
 	value_pack_text(out, "actions");
 	dispatch_pack_actions(f->dispatch, out);
+	value_pack_text(out, "groups");
+	groups_pack(f->groups, out);
 	for (uint32_t i = 0; i < count; i++) {
 		value_pack_text(out, numbers[i].name);
 		value_pack_uint(out, numbers[i].value);

@@ -18,6 +18,7 @@
 #include "supervisor/group_policy.h"
 #include "supervisor/rotation.h"
 
+struct group;
 struct link;
 struct output;
 struct scoreboard;
@@ -55,6 +56,7 @@ struct child {
 	int board_fd;
 	struct scoreboard *board;
 	struct supervisor *supervisor;
+	struct group *group; /* of a worker; NULL for others */
 
 	uint64_t phase_since_us; /* mono */
 	int64_t phase_wall_us;   /* the same moment, for people */

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/frame.h"
 #include "common/log.h"
+#include "common/utf8.h"
 #include "common/value.h"
 #include "supervisor/control_parts.h"
 #include "supervisor/output.h"
@@ -14,16 +15,23 @@
 #include "supervisor/supervisor.h"
 #include "supervisor/workers.h"
 
-/* A process in the reply takes at most this: it must fit into a frame. */
+/* A process in the reply takes at most this, and as many bytes of a group's
+ * program are shown: it must all fit into a frame. */
 #define PROCESS_BYTES_MAX 640U
+#define PROGRAM_BYTES_MAX 160U
 #define REPLY_BYTES_MAX (FRAME_CONTROL_BYTES_MAX - ROUTE_STATUS_MAX - 1024U)
 #define GRACE_MAX_US (UINT64_C(86400) * CLOCK_SECOND_US)
 
 static void
 pack_process(struct buf *b, const struct child *c)
 {
-	value_pack_map(b, 10);
+	value_pack_map(b, 11);
 	control_pack_text(b, "kind", child_kind_name(c->kind));
+	value_pack_text(b, "group");
+	if (c->group != NULL)
+		value_pack_text(b, c->group->config->name);
+	else
+		value_pack_null(b);
 	control_pack_uint(b, "slot", c->slot);
 	control_pack_uint(b, "spawn", c->spawn);
 	control_pack_uint(b, "pid", (uint64_t)c->pid);
@@ -60,6 +68,71 @@ pack_degraded(struct buf *b, const struct supervisor *s)
 		value_pack_array(b, 0);
 }
 
+static void
+pack_program(struct buf *b, const struct group *g)
+{
+	const struct words *program = &g->config->program;
+	struct buf text = BUF_EMPTY;
+
+	for (uint32_t i = 0; i < program->count; i++) {
+		buf_add_text(&text, i > 0 ? " " : "");
+		words_quote(program->items[i], &text);
+	}
+	if (text.len > PROGRAM_BYTES_MAX) {
+		text.len = utf8_cut((const char *)text.data,
+		                    PROGRAM_BYTES_MAX);
+		buf_add_text(&text, "…");
+	}
+	control_pack_text(b, "program", buf_text(&text));
+	buf_fini(&text);
+}
+
+/* Cut: what it is made of may be anything. */
+static void
+pack_trouble(struct buf *b, const struct group *g)
+{
+	struct buf text = BUF_EMPTY;
+
+	value_pack_text(b, "trouble");
+	if (!g->degraded.is) {
+		value_pack_null(b);
+		return;
+	}
+	group_trouble(g, &text);
+	value_pack_str(b, text.data, text.len);
+	buf_fini(&text);
+}
+
+static void
+pack_groups(struct buf *b, const struct supervisor *s)
+{
+	value_pack_text(b, "groups");
+	value_pack_array(b, s->group_count);
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		const struct group *g = &s->groups[i];
+
+		value_pack_map(b, 9);
+		control_pack_text(b, "name", g->config->name);
+		pack_program(b, g);
+		control_pack_uint(b, "ready", group_ready(g));
+		control_pack_uint(b, "workers", g->wanted);
+		control_pack_uint(b, "workers_max", group_max(g));
+		value_pack_text(b, "concurrency");
+		if (g->config->concurrency > 0)
+			value_pack_uint(b, g->config->concurrency);
+		else
+			value_pack_null(b);
+		control_pack_uint(b, "outdated", group_outdated(g));
+		value_pack_text(b, "degraded_since_us");
+		if (g->degraded.is)
+			value_pack_uint(b,
+			                (uint64_t)g->degraded.since_wall_us);
+		else
+			value_pack_null(b);
+		pack_trouble(b, g);
+	}
+}
+
 /* A spare slot is shown only while somebody is in it. */
 static bool
 is_shown(const struct child *w)
@@ -71,6 +144,7 @@ is_shown(const struct child *w)
 static void
 pack_processes(struct buf *b, const struct supervisor *s)
 {
+	size_t room = REPLY_BYTES_MAX - PROCESS_BYTES_MAX - b->len;
 	uint32_t fixed = 1;
 	struct buf one = BUF_EMPTY;
 	uint32_t shown = 0, left_out = 0;
@@ -89,7 +163,7 @@ pack_processes(struct buf *b, const struct supervisor *s)
 	for (uint32_t i = 0; i < s->slots; i++) {
 		if (!is_shown(&s->workers[i]))
 			continue;
-		if (one.len >= REPLY_BYTES_MAX - PROCESS_BYTES_MAX) {
+		if (one.len >= room) {
 			left_out++;
 			continue;
 		}
@@ -110,7 +184,7 @@ verb_status(struct client *c, struct slice request)
 	struct buf b = BUF_EMPTY;
 
 	(void)request;
-	value_pack_map(&b, 14);
+	value_pack_map(&b, 15);
 	value_pack_text(&b, "ok");
 	value_pack_bool(&b, true);
 	control_pack_text(&b, "version", RAPPEL_VERSION);
@@ -120,10 +194,11 @@ verb_status(struct client *c, struct slice request)
 	control_pack_text(&b, "dir", s->dir);
 	value_pack_text(&b, "dev");
 	value_pack_bool(&b, s->dev != NULL);
-	control_pack_uint(&b, "workers", s->workers_wanted);
+	control_pack_uint(&b, "workers", workers_wanted(s));
 	control_pack_uint(&b, "outdated", workers_outdated(s));
 	control_pack_uint(&b, "log_dropped", log_dropped());
 	pack_degraded(&b, s);
+	pack_groups(&b, s);
 	pack_processes(&b, s);
 	value_pack_text(&b, "flusher");
 	if (s->status.len > 0)

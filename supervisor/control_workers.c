@@ -9,21 +9,67 @@
 #include "supervisor/supervisor.h"
 #include "supervisor/workers.h"
 
+/*
+ * The group that a request names, into *out; NULL when it names none. False,
+ * after an answer, when there is no such.
+ */
+static bool
+group_of(struct client *c, struct slice request, struct group **out)
+{
+	struct supervisor *s = c->supervisor;
+	struct buf text = BUF_EMPTY;
+	struct slice value;
+
+	*out = NULL;
+	if (!value_get(request, SLICE_LITERAL("group"), &value) ||
+	    value_type(value) == VALUE_NULL)
+		return true;
+	if (value_type(value) == VALUE_STR)
+		*out = workers_group(s, value_item(value).bytes);
+	if (*out != NULL)
+		return true;
+	buf_add_text(&text, "there is no such group; there are: ");
+	for (uint32_t i = 0; i < s->group_count; i++)
+		buf_printf(&text, "%s%s", i > 0 ? ", " : "",
+		           s->groups[i].config->name);
+	control_reply_error(c, CODE_USAGE, buf_text(&text));
+	buf_fini(&text);
+	return false;
+}
+
+static void
+pack_group(struct buf *b, const struct group *g)
+{
+	value_pack_text(b, "group");
+	if (g != NULL)
+		value_pack_text(b, g->config->name);
+	else
+		value_pack_null(b);
+}
+
 void
 verb_restart(struct client *c, struct slice request)
 {
 	struct supervisor *s = c->supervisor;
 	struct buf b = BUF_EMPTY;
+	struct group *only;
+	uint32_t count = 0;
 
-	(void)request;
+	if (!group_of(c, request, &only))
+		return;
 	if (s->stop.wanted) {
 		control_reply_error(c, CODE_REFUSED, "the pool is stopping");
 		return;
 	}
-	value_pack_map(&b, 2);
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		if (only == NULL || only == &s->groups[i])
+			count += group_restart(&s->groups[i]);
+	}
+	value_pack_map(&b, 3);
 	value_pack_text(&b, "ok");
 	value_pack_bool(&b, true);
-	control_pack_uint(&b, "outdated", workers_restart(s));
+	control_pack_uint(&b, "outdated", count);
+	pack_group(&b, only);
 	control_reply(c, buf_slice(&b));
 	buf_fini(&b);
 }
@@ -34,30 +80,44 @@ verb_scale(struct client *c, struct slice request)
 	struct supervisor *s = c->supervisor;
 	struct item item = { .type = VALUE_NULL };
 	struct buf b = BUF_EMPTY;
-	uint32_t before = s->workers_wanted;
+	struct group *g;
 	struct slice value;
+	uint32_t before;
 	char text[128];
 
+	if (!group_of(c, request, &g))
+		return;
+	if (g == NULL && s->group_count > 1) {
+		control_reply_error(c, CODE_USAGE,
+		                    "there are several groups: say which one "
+		                    "is to be scaled");
+		return;
+	}
+	if (g == NULL)
+		g = &s->groups[0];
+	before = g->wanted;
 	if (value_get(request, SLICE_LITERAL("workers"), &value))
 		item = value_item(value);
 	if (s->stop.wanted) {
 		control_reply_error(c, CODE_REFUSED, "the pool is stopping");
 		return;
 	}
-	if (item.type != VALUE_INT || item.i < 1 || item.i > UINT32_MAX ||
-	    workers_scale(s, (uint32_t)item.i) < 0) {
+	if (item.type != VALUE_INT || item.i < 0 || item.i > UINT32_MAX ||
+	    group_scale(g, (uint32_t)item.i) < 0) {
 		snprintf(text, sizeof(text),
-		         "workers must be an integer from 1 to %u "
-		         "(workers_max)",
-		         workers_max(s));
+		         "workers must be an integer from %u to %u (%s)",
+		         group_min(g), group_max(g),
+		         config_group_is_native(g->config) ? "workers_max"
+		                                           : "processes_max");
 		control_reply_error(c, CODE_USAGE, text);
 		return;
 	}
-	value_pack_map(&b, 3);
+	value_pack_map(&b, 4);
 	value_pack_text(&b, "ok");
 	value_pack_bool(&b, true);
-	control_pack_uint(&b, "workers", s->workers_wanted);
+	control_pack_uint(&b, "workers", g->wanted);
 	control_pack_uint(&b, "before", before);
+	pack_group(&b, g);
 	control_reply(c, buf_slice(&b));
 	buf_fini(&b);
 }

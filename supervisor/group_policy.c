@@ -55,35 +55,59 @@ brake_proved(struct brake *b, uint64_t started_us)
 bool
 brake_degraded(const struct brake *b)
 {
-	return b->failures >= BRAKE_DEGRADED || b->fork_failing_us != 0;
+	return b->failures >= BRAKE_DEGRADED;
+}
+
+void
+brake_missing(struct brake *b, uint64_t now_us)
+{
+	if (b->failures < BRAKE_DEGRADED - 1)
+		b->failures = BRAKE_DEGRADED - 1;
+	brake_failed(b, now_us);
+}
+
+void
+brake_refused(struct brake *b, uint64_t now_us)
+{
+	brake_missing(b, now_us);
+	b->not_before_us = now_us + BACKOFF_MAX_US;
+}
+
+void
+brake_ease(struct brake *b, uint64_t now_us)
+{
+	if (b->failures > BRAKE_DEGRADED)
+		b->failures = BRAKE_DEGRADED;
+	if (b->not_before_us > now_us)
+		b->not_before_us = now_us;
 }
 
 bool
-brake_fork_failed(struct brake *b, uint64_t now_us, uint32_t *count_out)
+fork_brake_failed(struct fork_brake *b, uint64_t now_us, uint32_t *count_out)
 {
-	if (b->fork_failing_us == 0) {
-		b->fork_failing_us = now_us;
-		b->fork_delay_us = FORK_DELAY_US;
-	} else if (now_us - b->fork_failing_us >= FORK_PATIENCE_US) {
-		b->fork_delay_us *= 2;
-		if (b->fork_delay_us > BACKOFF_MAX_US)
-			b->fork_delay_us = BACKOFF_MAX_US;
+	if (b->failing_us == 0) {
+		b->failing_us = now_us;
+		b->delay_us = FORK_DELAY_US;
+	} else if (now_us - b->failing_us >= FORK_PATIENCE_US) {
+		b->delay_us *= 2;
+		if (b->delay_us > BACKOFF_MAX_US)
+			b->delay_us = BACKOFF_MAX_US;
 	}
-	b->fork_not_before_us = now_us + b->fork_delay_us;
-	b->fork_untold++;
-	if (b->fork_told_us != 0 && now_us - b->fork_told_us < FORK_TELL_US)
+	b->not_before_us = now_us + b->delay_us;
+	b->untold++;
+	if (b->told_us != 0 && now_us - b->told_us < FORK_TELL_US)
 		return false;
-	b->fork_told_us = now_us;
-	*count_out = b->fork_untold;
-	b->fork_untold = 0;
+	b->told_us = now_us;
+	*count_out = b->untold;
+	b->untold = 0;
 	return true;
 }
 
 void
-brake_fork_worked(struct brake *b)
+fork_brake_worked(struct fork_brake *b)
 {
-	b->fork_failing_us = 0;
-	b->fork_not_before_us = 0;
+	b->failing_us = 0;
+	b->not_before_us = 0;
 }
 
 /* While degraded: the free slot that has waited longest, if it is time. */
@@ -122,11 +146,11 @@ group_policy(const struct group_view *g, uint64_t now_us, uint32_t *slots_out,
 	*wake_us_out = UINT64_MAX;
 	if (g->draining)
 		return 0;
-	if (g->brake->fork_not_before_us > now_us) {
-		*wake_us_out = g->brake->fork_not_before_us;
+	if (g->forks->not_before_us > now_us) {
+		*wake_us_out = g->forks->not_before_us;
 		return 0;
 	}
-	if (g->brake->failures >= BRAKE_DEGRADED)
+	if (brake_degraded(g->brake))
 		return group_probe(g, now_us, slots_out, wake_us_out);
 	for (uint32_t i = 0; i < g->size; i++) {
 		const struct slot_view *v = &g->slots[i];

@@ -48,28 +48,42 @@ void backoff_failure(struct backoff *b, uint64_t now_us);
  * having been given an action. From BRAKE_DEGRADED of them in a row on the
  * group is degraded: one start at a time, after a delay that doubles with each
  * failure, up to BACKOFF_MAX_US. One that proves itself ends that.
- *
- * A fork() that fails holds back everybody for a second, and once that has
- * gone on for FORK_PATIENCE_US for longer and longer, up to BACKOFF_MAX_US.
  */
 struct brake {
 	uint32_t failures;      /* in a row */
 	uint64_t failed_us;     /* mono, the last of them */
 	uint64_t not_before_us; /* mono, counts while degraded */
-	uint64_t fork_failing_us;    /* mono, since when; 0: it works */
-	uint64_t fork_not_before_us; /* mono */
-	uint64_t fork_delay_us;
-	uint64_t fork_told_us; /* mono */
-	uint32_t fork_untold;  /* failures that no line told */
 };
 
 void brake_failed(struct brake *b, uint64_t now_us);
+/* There is nothing to try a few times: the program is missing. Degraded at
+ * once, with the delays of a group that has just become so. */
+void brake_missing(struct brake *b, uint64_t now_us);
+/* It said itself that it cannot serve: again after BACKOFF_MAX_US. */
+void brake_refused(struct brake *b, uint64_t now_us);
 /* A process that was started then has proved itself. */
 void brake_proved(struct brake *b, uint64_t started_us);
+/* Somebody says that it is mended: the next try may be made now. */
+void brake_ease(struct brake *b, uint64_t now_us);
 bool brake_degraded(const struct brake *b);
-/* fork() failed. True when it is time to say so, and how often it did. */
-bool brake_fork_failed(struct brake *b, uint64_t now_us, uint32_t *count_out);
-void brake_fork_worked(struct brake *b);
+
+/*
+ * A fork() that fails holds back everybody, of whatever group, for a second,
+ * and once that has gone on for FORK_PATIENCE_US for longer and longer, up to
+ * BACKOFF_MAX_US.
+ */
+struct fork_brake {
+	uint64_t failing_us;    /* mono, since when; 0: it works */
+	uint64_t not_before_us; /* mono */
+	uint64_t delay_us;
+	uint64_t told_us; /* mono */
+	uint32_t untold;  /* failures that no line told */
+};
+
+/* True when it is time to say so, and how often it did. */
+bool fork_brake_failed(struct fork_brake *b, uint64_t now_us,
+                       uint32_t *count_out);
+void fork_brake_worked(struct fork_brake *b);
 
 struct slot_view {
 	bool free; /* and wanted */
@@ -81,6 +95,7 @@ struct group_view {
 	bool draining; /* nobody new */
 	uint32_t unproved; /* processes that live and have proved nothing */
 	const struct brake *brake;
+	const struct fork_brake *forks;
 	const struct slot_view *slots; /* size of them */
 };
 

@@ -83,8 +83,7 @@ output_keep(struct output *o, const char *text, size_t len)
 static void
 output_refill(struct output *o, uint64_t now_us)
 {
-	int64_t rate =
-	    (int64_t)o->child->supervisor->config.worker_output_rate;
+	int64_t rate = (int64_t)o->child->group->config->output_rate;
 	uint64_t passed_us = now_us - o->credit_us;
 
 	/* At most what a second brings. */
@@ -122,12 +121,30 @@ output_tag(struct output *o)
 	         instance, running.activation, running.attempt);
 }
 
+/*
+ * Of a group that cannot start the tries before have printed the same, and
+ * status has it; why a program could not be executed the group says.
+ */
+static bool
+output_is_told(const struct output *o, const char *text, size_t len)
+{
+	const struct child *c = o->child;
+	const size_t prefix = strlen(SPAWN_PREFIX);
+
+	if (c->hello.len > 0 || log_wants(LOG_LEVEL_DEBUG))
+		return false;
+	return group_is_quiet(c->group) ||
+	       (len >= prefix && memcmp(text, SPAWN_PREFIX, prefix) == 0);
+}
+
 static void
 output_line(struct output *o, const char *text, size_t len)
 {
 	if (len == 0)
 		return;
 	output_keep(o, text, len);
+	if (output_is_told(o, text, len))
+		return;
 	if (o->credit <= 0) {
 		o->dropped_lines++;
 		o->dropped_bytes += len;
@@ -305,6 +322,20 @@ output_tick(struct output *o)
 	            o->dropped_bytes);
 	o->told_us = now;
 	o->dropped_lines = o->dropped_bytes = 0;
+}
+
+const char *
+output_last(const struct output *o)
+{
+	return o->last_count > 0
+	           ? o->last[(o->last_count - 1) % OUTPUT_LINES]
+	           : NULL;
+}
+
+const char *
+output_said(const struct output *o)
+{
+	return o->fresh ? NULL : output_last(o);
 }
 
 void

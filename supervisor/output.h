@@ -39,6 +39,11 @@ void output_end(struct output *o);
 /* Once a second: tells how much was thrown away. */
 void output_tick(struct output *o);
 
+/* The last line that this life printed, or NULL; and of any life. Borrowed
+ * until the next one is read. */
+const char *output_said(const struct output *o);
+const char *output_last(const struct output *o);
+
 /* Adds the last lines, oldest first, as a msgpack array of at most max. */
 void output_pack_last(const struct output *o, uint32_t max, struct buf *out);
 

@@ -112,17 +112,7 @@ programs_common_env(struct strings *env, const char *home)
 void
 programs_set_level(struct strings *env, enum log_level level)
 {
-	static const char name[] = "RAPPEL_LOG_LEVEL=";
-
-	for (uint32_t i = 0; i < env->count; i++) {
-		if (strncmp(env->items[i], name, sizeof(name) - 1) != 0)
-			continue;
-		free(env->items[i]);
-		env->items[i] = env->items[--env->count];
-		env->items[env->count] = NULL;
-		break;
-	}
-	strings_add(env, "%s%s", name, log_level_name(level));
+	strings_put(env, "RAPPEL_LOG_LEVEL=%s", log_level_name(level));
 }
 
 void

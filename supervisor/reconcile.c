@@ -63,6 +63,14 @@ wake_at(uint64_t *wake_us, uint64_t at_us)
 
 /* ---- the end of a child ---- */
 
+/* That such processes do not start the log has said. */
+static bool
+is_told(const struct child *c)
+{
+	return c->group != NULL ? group_is_quiet(c->group)
+	                        : c->supervisor->degraded.is;
+}
+
 void
 child_kill(struct child *c, bool wanted, const char *format, ...)
 {
@@ -75,8 +83,7 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 	va_end(args);
 	c->wanted_dead = wanted;
 	if (c->pid != 0) {
-		if (wanted || (c->supervisor->degraded.is &&
-		               c->phase == CHILD_STARTING))
+		if (wanted || (c->phase == CHILD_STARTING && is_told(c)))
 			log_debug("killing %s slot=%u pid=%d: %s",
 			          child_kind_name(c->kind), c->slot,
 			          (int)c->pid, c->kill_reason);
@@ -185,9 +192,10 @@ child_maybe_ended(struct child *c)
 		reap_text(c->status, how, sizeof(how));
 	switch (c->kind) {
 	case CHILD_WORKER:
-		workers_ended(c, how, now);
+		/* What it said last may be why. */
 		output_end(c->output);
-		if (c->wanted_dead || s->stop.wanted || s->degraded.is)
+		group_ended(c, how, now);
+		if (c->wanted_dead || s->stop.wanted || is_told(c))
 			log_debug("worker ended slot=%u spawn=%u how=\"%s\"",
 			          c->slot, c->spawn, how);
 		else
@@ -330,10 +338,11 @@ child_spawn(struct child *c, const struct strings *argv,
 	};
 	pid_t pid;
 
-	if (c->kind == CHILD_WORKER) {
+	if (c->group != NULL) {
 		spawn.filter = &c->supervisor->worker_filter;
-		if (c->supervisor->worker_account.name != NULL)
-			spawn.account = &c->supervisor->worker_account;
+		spawn.account = group_account(c->group);
+		spawn.cwd = c->group->config->directory;
+		spawn.limits = c->group->config->limits;
 	}
 	if (child_sockets(c, pair) < 0)
 		return;
@@ -370,7 +379,7 @@ worker_board(struct child *c)
 
 	if (board == NULL) {
 		/* Once: what is missing here lets no process start either. */
-		if (c->supervisor->brake.fork_failing_us == 0)
+		if (c->supervisor->forks.failing_us == 0)
 			log_warning("worker slot=%u: no scoreboard: %s",
 			            c->slot, strerror(fd < 0 ? -fd : errno));
 		if (fd >= 0)
@@ -381,24 +390,17 @@ worker_board(struct child *c)
 }
 
 static void
-worker_spawn(struct supervisor *s, struct child *c)
+worker_spawn(struct child *c)
 {
 	struct strings argv = { NULL, 0 };
 	struct strings env = { NULL, 0 };
 
 	c->spawn++;
 	worker_board(c);
-	for (uint32_t i = 0; i < s->worker_env.count; i++)
-		strings_add(&env, "%s", s->worker_env.items[i]);
-	strings_add(&env, "RAPPEL_FD=3");
-	if (c->board_fd >= 0)
-		strings_add(&env, "RAPPEL_SCOREBOARD_FD=%d", SCOREBOARD_FD);
-	strings_add(&env, "RAPPEL_SLOT=%u", c->slot);
-	strings_add(&env, "RAPPEL_SPAWN=%u", c->spawn);
-	strings_add(&argv, "rappel-worker: slot %u spawn %u", c->slot,
-	            c->spawn);
-	child_spawn(c, &argv, &env, s->programs.worker, c->board_fd, SIGKILL);
-	workers_limits(c);
+	group_command(c, &argv, &env);
+	child_spawn(c, &argv, &env, group_program(c->group), c->board_fd,
+	            SIGKILL);
+	group_limits(c);
 	strings_fini(&argv);
 	strings_fini(&env);
 }
@@ -482,22 +484,31 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 	}
 }
 
+/* False when no process can be started, in whatever group. */
+static bool
+reconcile_group(struct group *g, uint64_t now_us, uint64_t *wake_us)
+{
+	const struct fork_brake *forks = &g->supervisor->forks;
+	uint32_t *fill = mem_calloc(g->slots, sizeof(*fill));
+	uint32_t count = group_missing(g, now_us, fill, wake_us);
+
+	for (uint32_t i = 0; i < count && forks->not_before_us <= now_us; i++)
+		worker_spawn(&g->workers[fill[i]]);
+	free(fill);
+	return forks->not_before_us <= now_us;
+}
+
 static void
 reconcile_workers(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 {
-	uint32_t *fill = mem_calloc(s->slots, sizeof(*fill));
-	uint32_t count;
-
-	workers_step(s, now_us, wake_us);
-	count = workers_missing(s, now_us, fill, wake_us);
-	for (uint32_t i = 0; i < count; i++) {
-		worker_spawn(s, &s->workers[fill[i]]);
-		if (s->brake.fork_not_before_us > now_us) {
-			wake_at(wake_us, s->brake.fork_not_before_us);
+	for (uint32_t i = 0; i < s->group_count; i++)
+		group_step(&s->groups[i], now_us, wake_us);
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		if (!reconcile_group(&s->groups[i], now_us, wake_us)) {
+			wake_at(wake_us, s->forks.not_before_us);
 			break;
 		}
 	}
-	free(fill);
 }
 
 static void
@@ -509,13 +520,13 @@ reconcile_flusher(struct supervisor *s, uint64_t now_us, uint64_t *wake_us)
 	    (s->dev != NULL && !dev_ready(s->dev)))
 		return;
 	if (f->backoff.not_before_us <= now_us &&
-	    s->brake.fork_not_before_us <= now_us)
+	    s->forks.not_before_us <= now_us)
 		flusher_spawn(s);
 	if (!child_alive(f))
 		wake_at(wake_us,
-		        f->backoff.not_before_us > s->brake.fork_not_before_us
+		        f->backoff.not_before_us > s->forks.not_before_us
 		            ? f->backoff.not_before_us
-		            : s->brake.fork_not_before_us);
+		            : s->forks.not_before_us);
 }
 
 /* ---- stopping ---- */
@@ -707,7 +718,7 @@ reconcile_tell(struct supervisor *s)
 		notify_send(&s->notify, "READY=1");
 	}
 	snprintf(status, sizeof(status), "%s, %u of %u workers ready",
-	         pool_phase_name(phase), workers_ready(s), s->workers_wanted);
+	         pool_phase_name(phase), workers_ready(s), workers_wanted(s));
 	if (strcmp(status, s->told_status) != 0) {
 		memcpy(s->told_status, status, sizeof(status));
 		notify_send(&s->notify, "STATUS=%s", status);
@@ -749,8 +760,8 @@ reconcile(struct supervisor *s)
 		/* Behind the starts, which have deadlines too. */
 		for (uint32_t i = 0; i < s->slots; i++)
 			child_deadlines(&s->workers[i],
-			                s->config.worker_hello_us, now,
-			                &wake_us);
+			                s->workers[i].group->config->hello_us,
+			                now, &wake_us);
 		child_deadlines(&s->flusher, FLUSHER_HELLO_US, now, &wake_us);
 		if (s->stop.wanted)
 			reconcile_stop(s, now, &wake_us);

@@ -164,8 +164,8 @@ route_worker_hello(struct child *c, const struct frame *f)
 	c->hello.len = 0;
 	buf_add(&c->hello, f->payload.data, f->payload.len);
 	child_set_phase(c, CHILD_READY, clock_mono_us());
-	log_info("worker ready slot=%u spawn=%u pid=%d", c->slot, c->spawn,
-	         (int)c->pid);
+	log_info("worker ready slot=%u spawn=%u pid=%d group=%s", c->slot,
+	         c->spawn, (int)c->pid, c->group->config->name);
 	route_announce(c);
 	supervisor_changed(c->supervisor);
 	return 0;
@@ -248,6 +248,34 @@ route_frames_late(struct supervisor *s, uint64_t now_us)
 
 /* ---- from the flusher ---- */
 
+/* Which slots are whose, and what they may serve. */
+static void
+route_groups(const struct supervisor *s, struct buf *b)
+{
+	value_pack_text(b, "groups");
+	value_pack_array(b, s->group_count);
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		const struct group *g = &s->groups[i];
+		const struct words *actions = &g->config->actions;
+
+		value_pack_map(b, 4);
+		value_pack_text(b, "name");
+		value_pack_text(b, g->config->name);
+		value_pack_text(b, "first");
+		value_pack_uint(b, g->first);
+		value_pack_text(b, "slots");
+		value_pack_uint(b, g->slots);
+		value_pack_text(b, "actions");
+		if (actions->count == 0) {
+			value_pack_null(b);
+			continue;
+		}
+		value_pack_array(b, actions->count);
+		for (uint32_t n = 0; n < actions->count; n++)
+			value_pack_text(b, actions->items[n]);
+	}
+}
+
 /* What its predecessor did not finish, to a new flusher, before it hears of
  * any worker. */
 static void
@@ -259,11 +287,12 @@ route_kept(struct supervisor *s)
 
 	for (uint32_t i = 0; i < s->slots; i++)
 		workers += route_is_useful(&s->workers[i]);
-	value_pack_map(&payload, 2);
+	value_pack_map(&payload, 3);
 	value_pack_text(&payload, "frames");
 	value_pack_uint(&payload, s->keep.frames);
 	value_pack_text(&payload, "workers");
 	value_pack_uint(&payload, workers);
+	route_groups(s, &payload);
 	frame_add(link_out(s->flusher.link), FRAME_KEPT, 0, 0, 0,
 	          buf_slice(&payload));
 	buf_add(link_out(s->flusher.link), all.data, all.len);

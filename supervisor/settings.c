@@ -88,17 +88,39 @@ differs_cb(void *arg, const char *key, bool taken)
 	strings_add(taken ? &c->taken : &c->later, "%s", key);
 }
 
+/* The same group in another configuration, or NULL. */
+static const struct config_group *
+group_of(const struct config *c, const struct group *g)
+{
+	for (uint32_t i = 0; i < c->group_count; i++) {
+		if (strcmp(c->groups[i].name, g->config->name) == 0)
+			return &c->groups[i];
+	}
+	return NULL;
+}
+
 static int
 settings_check(const struct supervisor *s, const struct config *c,
                struct error *err)
 {
-	if (c->workers <= workers_max(s))
-		return 0;
-	error_set(err,
-	          "%s: workers = %u is more than the %u that this daemon has "
-	          "room for; raise workers_max and restart it",
-	          config_origin(c, "workers"), c->workers, workers_max(s));
-	return -ERANGE;
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		const struct group *g = &s->groups[i];
+		const struct config_group *other = group_of(c, g);
+		bool native = config_group_is_native(g->config);
+
+		if (other == NULL || other->processes <= group_max(g))
+			continue;
+		error_set(err,
+		          "%s: %s = %u is more than the %u that this daemon "
+		          "has room for; raise %s and restart it",
+		          native ? config_origin(c, "workers")
+		                 : config_group_origin(other, GROUP_PROCESSES),
+		          native ? "workers" : "processes", other->processes,
+		          group_max(g),
+		          native ? "workers_max" : "processes_max");
+		return -ERANGE;
+	}
+	return 0;
 }
 
 static void
@@ -127,13 +149,15 @@ int
 settings_reload(struct supervisor *s, struct settings_changes *out,
                 struct error *err)
 {
-	uint32_t workers = s->config.workers;
+	uint32_t processes[CONFIG_GROUPS_MAX];
 	struct config c;
 	int rc;
 
 	notify_send(&s->notify, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
 	            clock_mono_us());
 	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < s->group_count; i++)
+		processes[i] = s->groups[i].config->processes;
 	rc = settings_read(s, &c, err);
 	if (rc == 0) {
 		rc = settings_check(s, &c, err);
@@ -152,11 +176,15 @@ settings_reload(struct supervisor *s, struct settings_changes *out,
 	worker_environment(s);
 	programs_set_level(&s->flusher_env, s->config.log_level);
 	for (uint32_t i = 0; i < s->slots; i++)
-		workers_limits(&s->workers[i]);
+		group_limits(&s->workers[i]);
 	/* What was scaled by hand stays unless the file says otherwise now. */
-	if (s->config.workers != workers &&
-	    workers_scale(s, s->config.workers) < 0)
-		ASSERT(false); /* it was checked */
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		struct group *g = &s->groups[i];
+
+		if (g->config->processes != processes[i] &&
+		    group_scale(g, g->config->processes) < 0)
+			ASSERT(false); /* it was checked */
+	}
 	supervisor_changed(s);
 	return 0;
 }

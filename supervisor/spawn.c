@@ -5,15 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/config_group.h"
 #include "common/mem.h"
 #include "common/sandbox.h"
 #include "supervisor/account.h"
@@ -25,9 +28,107 @@ extern char **environ;
 static _Noreturn void
 spawn_die(const struct spawn *s, const char *what)
 {
-	dprintf(2, "rappeld: %s: %s: %s\n", s->path, what, strerror(errno));
+	dprintf(2, SPAWN_PREFIX "%s: %s: %s\n", s->path, what,
+	        strerror(errno));
 	_exit(EXIT_CANNOT_EXEC);
 }
+
+/* ---- exec, as whom we have become ---- */
+
+/* The program was found and does not start. */
+static _Noreturn void
+spawn_not_executed(const char *path)
+{
+	int err = errno;
+
+	if (err == ENOENT && access(path, F_OK) == 0)
+		dprintf(2, SPAWN_PREFIX "cannot be executed: %s: its "
+		        "interpreter (first line) is missing\n", path);
+	else if (err == ENOENT)
+		dprintf(2, SPAWN_PREFIX "no such program: %s\n", path);
+	else
+		dprintf(2, SPAWN_PREFIX "cannot be executed: %s: %s\n", path,
+		        strerror(err));
+	_exit(EXIT_CANNOT_EXEC);
+}
+
+/* As execvpe(), which takes our own PATH: theirs may be another. */
+static _Noreturn void
+spawn_search(const struct spawn *s)
+{
+	char refused[PATH_MAX] = "";
+	int err;
+	const char *dirs = "/usr/local/bin:/usr/bin:/bin";
+
+	for (char *const *e = s->envp; *e != NULL; e++) {
+		if (strncmp(*e, "PATH=", 5) == 0)
+			dirs = *e + 5;
+	}
+	while (*dirs != '\0') {
+		size_t len = strcspn(dirs, ":");
+		char path[PATH_MAX];
+		int n = snprintf(path, sizeof(path), "%.*s/%s", (int)len, dirs,
+		                 s->path);
+
+		dirs += len + (dirs[len] == ':');
+		if (len == 0 || n < 0 || (size_t)n >= sizeof(path))
+			continue;
+		execve(path, s->argv, s->envp);
+		err = errno;
+		/* What is there and may not be run is why, unless another
+		 * one may. */
+		if (access(path, F_OK) != 0)
+			continue;
+		if (err != EACCES) {
+			errno = err;
+			spawn_not_executed(path);
+		}
+		memcpy(refused, path, sizeof(refused));
+	}
+	errno = EACCES;
+	if (refused[0] != '\0')
+		spawn_not_executed(refused);
+	dprintf(2, SPAWN_PREFIX "no such program in PATH: %s\n", s->path);
+	_exit(EXIT_CANNOT_EXEC);
+}
+
+static _Noreturn void
+spawn_program(const struct spawn *s)
+{
+	if (strchr(s->path, '/') == NULL)
+		spawn_search(s);
+	execve(s->path, s->argv, s->envp);
+	spawn_not_executed(s->path);
+}
+
+static void
+spawn_limits(const struct spawn *s)
+{
+	for (uint32_t i = 0; s->limits != NULL && i < LIMITS; i++) {
+		const struct config_limit_row *row = &config_limits[i];
+		rlim_t n = s->limits[i] / row->factor;
+		const struct rlimit limit = { .rlim_cur = n, .rlim_max = n };
+
+		if (s->limits[i] == LIMIT_NONE ||
+		    setrlimit((__rlimit_resource_t)row->resource, &limit) == 0)
+			continue;
+		dprintf(2, SPAWN_PREFIX "limits: %s: %s\n", row->name,
+		        strerror(errno));
+		_exit(EXIT_CANNOT_EXEC);
+	}
+}
+
+static void
+spawn_directory(const struct spawn *s)
+{
+	if (s->cwd == NULL || chdir(s->cwd) == 0)
+		return;
+	dprintf(2, SPAWN_PREFIX "directory: %s: %s\n", s->cwd,
+	        strerror(errno));
+	_exit(EXIT_CANNOT_EXEC);
+}
+
+/* ---- the child ---- */
 
 /* Puts from on to, which must survive exec. */
 static void
@@ -95,6 +196,8 @@ spawn_child(const struct spawn *s, pid_t parent)
 	(void)setpgid(0, 0);
 	spawn_descriptors(s);
 	umask(0077);
+	/* Whoever may raise them is gone after the next step. */
+	spawn_limits(s);
 	if (s->account != NULL) {
 		if (account_become(s->account) != 0)
 			spawn_die(s, "changing the user");
@@ -112,12 +215,10 @@ spawn_child(const struct spawn *s, pid_t parent)
 		spawn_die(s, "subreaper");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		spawn_die(s, "no_new_privs");
-	if (s->cwd != NULL && chdir(s->cwd) != 0)
-		spawn_die(s, s->cwd);
+	spawn_directory(s);
 	if (s->filter != NULL && sandbox_apply(s->filter) != 0)
 		spawn_die(s, "seccomp");
-	execve(s->path, s->argv, s->envp);
-	spawn_die(s, "exec");
+	spawn_program(s);
 }
 
 pid_t
@@ -163,6 +264,30 @@ strings_add(struct strings *l, const char *format, ...)
 	va_end(args);
 	if (n < 0)
 		mem_exhausted();
+	strings_take(l, s);
+}
+
+void
+strings_put(struct strings *l, const char *format, ...)
+{
+	char *s = NULL;
+	va_list args;
+	size_t len;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&s, format, args);
+	va_end(args);
+	if (n < 0)
+		mem_exhausted();
+	len = strcspn(s, "=") + 1;
+	for (uint32_t i = 0; i < l->count; i++) {
+		if (strncmp(l->items[i], s, len) == 0) {
+			free(l->items[i]);
+			l->items[i] = s;
+			return;
+		}
+	}
 	strings_take(l, s);
 }
 

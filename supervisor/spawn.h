@@ -1,6 +1,10 @@
 /*
  * spawn - fork and exec one child with nothing of ours in it.
  *
+ * A path without a slash is looked for in the PATH of envp, as the user that
+ * the child becomes. Why a program does not start is a line on its 2 that
+ * begins with SPAWN_PREFIX, and the exit status EXIT_CANNOT_EXEC.
+ *
  * The child gets: descriptors 0 (/dev/null, or
  * stdin_fd), 1 and 2 (the log, or log_fd), 3
  * (its socket, or none), 4 (board_fd, or none); a process group of its own;
@@ -15,6 +19,8 @@
 #include <sys/types.h>
 
 #include "common/assert.h"
+
+#define SPAWN_PREFIX "rappeld: "
 
 struct account;
 struct sock_fprog;
@@ -32,6 +38,7 @@ struct spawn {
 	bool subreaper;   /* what it leaves behind stays below it */
 	const struct account *account; /* whom it becomes; NULL: nobody else */
 	const struct sock_fprog *filter; /* of system calls; NULL for none */
+	const uint64_t *limits; /* LIMITS of config_group.h; NULL for none */
 };
 
 /* The pid, or -errno when there could be no new process. */
@@ -46,6 +53,10 @@ struct strings {
 void strings_add(struct strings *l, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void strings_fini(struct strings *l);
+
+/* NAME=value in the place of what NAME was. */
+void strings_put(struct strings *l, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* NAME=value of our own environment, if set. */
 void strings_add_env(struct strings *l, const char *name);

@@ -22,6 +22,7 @@
 #include "common/strays.h"
 #include "supervisor/account.h"
 #include "supervisor/child.h"
+#include "supervisor/group.h"
 #include "supervisor/keep.h"
 #include "supervisor/lock.h"
 #include "supervisor/notify.h"
@@ -61,14 +62,6 @@ struct stop {
 	uint64_t flusher_gone_us; /* mono, or 0 */
 };
 
-/* Why processes do not start, for people. */
-struct degraded {
-	bool is;
-	int64_t since_wall_us;
-	int slot; /* whose output tells more, or -1 */
-	char why[192];
-};
-
 struct supervisor {
 	uint32_t magic;
 	struct event_base *base;
@@ -84,18 +77,19 @@ struct supervisor {
 	struct control *control;
 	struct dev *dev; /* NULL without --dev */
 
-	struct child *workers; /* slots of them, members and spares */
+	struct group *groups; /* as many as in config, the built-in one first */
+	uint32_t group_count;
+	struct child *workers; /* slots of them, of all groups */
 	uint32_t slots;
-	uint32_t workers_wanted; /* as configured, or scaled since */
-	struct seat *seats;      /* slots of them, for the turn */
-	struct rotation rotation;
-	struct brake brake;
-	struct degraded degraded;
+	struct fork_brake forks;
+	char fork_error[128]; /* why no process can be started */
+	struct degraded degraded; /* no group can start its workers, or the
+	                           * flusher does not */
 	uint32_t probe_next; /* slot whose memory is looked up next */
 	struct child flusher;
 	struct child postgres;
 	struct child helper;
-	struct strings worker_env;  /* without slot and spawn */
+	struct strings worker_env; /* what all of them have */
 	struct account worker_account;   /* no name: as ourselves */
 	struct sock_fprog worker_filter; /* may be empty */
 	struct strings flusher_env;

@@ -282,8 +282,7 @@ static int
 check_descriptor_limit(const struct supervisor *s, struct error *err)
 {
 	const struct config *c = &s->config;
-	uint32_t slots =
-	    (c->workers > c->workers_max ? c->workers : c->workers_max) + 1;
+	uint32_t slots = workers_slots(c);
 	rlim_t need = slots * DESCRIPTORS_A_SLOT + DESCRIPTORS_OWN;
 	struct rlimit limit;
 
@@ -296,8 +295,9 @@ check_descriptor_limit(const struct supervisor *s, struct error *err)
 	}
 	error_set(err,
 	          "%u workers need %llu file descriptors and the limit is "
-	          "%llu; raise it (LimitNOFILE=, ulimit -n) or lower workers_max",
-	          slots - 1, (unsigned long long)need,
+	          "%llu; raise it (LimitNOFILE=, ulimit -n) or lower "
+	          "workers_max and processes_max",
+	          slots - c->group_count, (unsigned long long)need,
 	          (unsigned long long)limit.rlim_max);
 	return EXIT_CONFIG;
 }
@@ -332,6 +332,14 @@ open_confinement(struct supervisor *s, struct error *err)
 		/* With --dev everything is its user's own. */
 		if (account_open(&s->worker_account, "nobody") < 0)
 			log_debug("there is no user nobody");
+	}
+	s->group_count = s->config.group_count;
+	s->groups = mem_calloc(s->group_count, sizeof(*s->groups));
+	for (uint32_t i = 0; i < s->group_count; i++) {
+		s->groups[i].config = &s->config.groups[i];
+		rc = group_open_account(&s->groups[i], err);
+		if (rc != 0)
+			return rc;
 	}
 	if (root && s->worker_account.name == NULL && name == NULL)
 		log_warning("workers run as root: whoever writes a workflow "
@@ -530,8 +538,9 @@ main(int argc, char **argv)
 	open_children(s);
 	open_events(s, signals);
 	hold_signals(SIG_UNBLOCK);
-	log_info("rappeld " RAPPEL_VERSION " starting pid=%d dir=%s workers=%u",
-	         (int)getpid(), s->dir, s->config.workers);
+	log_info("rappeld " RAPPEL_VERSION " starting pid=%d dir=%s workers=%u "
+	         "groups=%u",
+	         (int)getpid(), s->dir, workers_wanted(s), s->group_count);
 	reconcile(s);
 	while (!s->done) {
 		if (event_base_loop(s->base, EVLOOP_ONCE) < 0) {

@@ -219,7 +219,8 @@ class Restarting(LifeCase):
     def test_restart_lets_finish(self):
         peer, hello = self.pool()
         self.begin(peer, hello[0], (1, "sleep", {"ms": 600}))
-        self.assertEqual(self.ask("restart"), {"ok": True, "outdated": 2})
+        self.assertEqual(self.ask("restart"),
+                         {"ok": True, "outdated": 2, "group": None})
         fresh = [peer.expect(HELLO)[1:3]]
         peer.expect(UNDELIVERABLE)
         # Whoever is told to finish gets no more, and what runs goes on.
@@ -264,7 +265,8 @@ class Restarting(LifeCase):
     def test_scale(self):
         peer, hello = self.pool()
         self.assertEqual(self.ask("scale", workers=5),
-                         {"ok": True, "workers": 5, "before": 2})
+                         {"ok": True, "workers": 5, "before": 2,
+                          "group": "native"})
         slots = sorted(peer.expect(HELLO)[1] for _ in range(3))
         self.assertEqual(slots, [2, 3, 4])
         self.begin(peer, hello[1], (1, "sleep", {"ms": 300}))

@@ -65,7 +65,7 @@ class Reload(Case):
                       found.err)
         # What was scaled by hand stays, until the file says otherwise.
         self.assertEqual(self.ctl("scale", "1", "--json").json,
-                         {"workers": 1, "before": 3})
+                         {"group": "native", "workers": 1, "before": 3})
         self.assertEqual(self.ask("reload")["ok"], True)
         self.assertEqual(self.status()["workers"], 1)
         self.write("[pool]\nworkers = 2\n")

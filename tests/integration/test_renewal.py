@@ -105,7 +105,8 @@ class Renewal(unittest.TestCase):
         def change():
             for _ in range(4):
                 begun = time.monotonic()
-                self.assertEqual(self.ctl("restart"), {"restarted": 4})
+                self.assertEqual(self.ctl("restart"),
+                                 {"group": None, "restarted": 4})
                 took.append(time.monotonic() - begun)
         before = set(self.pool.pids("worker"))
         self.busy_while(change)

@@ -79,7 +79,7 @@ class Life(Case):
         self.assertEqual(len([n for n in fds if fds[n] == fds["1"]]), 3)
         self.assertIn("pipe:", fds["1"])
         with open(f"/proc/{pid}/cmdline", "rb") as text:
-            self.assertEqual(text.read(), b"rappel-worker: slot 0 spawn 1\0")
+            self.assertEqual(text.read(), b"rappel-worker: native slot 0 spawn 1\0")
         with open(f"/proc/{pid}/status", encoding="utf-8") as text:
             status = dict(line.split(":\t") for line in
                           text.read().splitlines() if ":\t" in line)

@@ -38,10 +38,12 @@ static const struct {
 START_TEST(fills_slots)
 {
 	const struct brake brake = { .failures = BRAKE_DEGRADED - 1 };
+	const struct fork_brake forks = { 0 };
 	struct group_view view = {
 		.size = SIZE,
 		.draining = cases[_i].draining,
 		.brake = &brake,
+		.forks = &forks,
 		.slots = cases[_i].slots,
 	};
 	uint32_t slots[SIZE];
@@ -124,7 +126,10 @@ START_TEST(a_group_that_cannot_start)
 	struct slot_view slots[16];
 	struct backoff backoffs[16] = { { 0, 0 } };
 	struct brake brake = { 0 };
-	struct group_view g = { .size = size, .brake = &brake, .slots = slots };
+	const struct fork_brake forks = { 0 };
+	struct group_view g = {
+		.size = size, .brake = &brake, .forks = &forks, .slots = slots
+	};
 	uint64_t now_us = NOW, wake_us = NOW;
 	unsigned first = 0, last = 0;
 
@@ -162,7 +167,10 @@ START_TEST(one_at_a_time_until_one_works)
 	struct slot_view slots[SIZE] = { { true, NOW }, { true, 0 },
 		                         { true, NOW + 99 }, { false, 0 } };
 	struct brake brake = { 0 };
-	struct group_view g = { .size = SIZE, .brake = &brake, .slots = slots };
+	struct fork_brake forks = { 0 };
+	struct group_view g = {
+		.size = SIZE, .brake = &brake, .forks = &forks, .slots = slots
+	};
 	uint32_t fill[SIZE];
 	uint64_t wake_us;
 
@@ -193,7 +201,10 @@ START_TEST(fork_fails)
 	struct slot_view slots[SIZE] = { { true, 0 }, { true, 0 }, { true, 0 },
 		                         { true, 0 } };
 	struct brake brake = { 0 };
-	struct group_view g = { .size = SIZE, .brake = &brake, .slots = slots };
+	struct fork_brake forks = { 0 };
+	struct group_view g = {
+		.size = SIZE, .brake = &brake, .forks = &forks, .slots = slots
+	};
 	uint64_t now_us = NOW, wake_us, longest_us = 0;
 	unsigned tries = 0, told = 0, count_told = 0, in_a_minute = 0;
 	uint32_t fill[SIZE], count;
@@ -202,11 +213,11 @@ START_TEST(fork_fails)
 		if (group_policy(&g, now_us, fill, &wake_us) > 0) {
 			tries++;
 			in_a_minute += now_us < NOW + FORK_PATIENCE_US;
-			if (brake_fork_failed(&brake, now_us, &count)) {
+			if (fork_brake_failed(&forks, now_us, &count)) {
 				told++;
 				count_told += count;
 			}
-			ck_assert(brake_degraded(&brake));
+			ck_assert_uint_ne(forks.failing_us, 0);
 			continue;
 		}
 		if (wake_us - now_us > longest_us)
@@ -220,9 +231,69 @@ START_TEST(fork_fails)
 	ck_assert_uint_le(told, 60);
 	ck_assert_uint_ge(count_told, tries - 10);
 	/* Cured: everybody at once. */
-	brake_fork_worked(&brake);
-	ck_assert(!brake_degraded(&brake));
+	fork_brake_worked(&forks);
+	ck_assert_uint_eq(forks.failing_us, 0);
 	ck_assert_uint_eq(group_policy(&g, now_us, fill, &wake_us), SIZE);
+}
+END_TEST
+
+/* What need not be tried a few times. */
+START_TEST(a_program_that_is_missing)
+{
+	struct slot_view slots[SIZE] = { { true, 0 }, { true, 0 }, { true, 0 },
+		                         { true, 0 } };
+	const struct fork_brake forks = { 0 };
+	struct brake brake = { 0 };
+	struct group_view g = {
+		.size = SIZE, .brake = &brake, .forks = &forks, .slots = slots
+	};
+	uint64_t now_us = NOW, wake_us, last_us = 0;
+	uint32_t fill[SIZE];
+
+	brake_missing(&brake, NOW);
+	ck_assert(brake_degraded(&brake));
+	for (unsigned i = 0; i < 20; i++) {
+		ck_assert_uint_eq(group_policy(&g, now_us, fill, &wake_us), 0);
+		ck_assert_uint_ge(wake_us - now_us, last_us);
+		last_us = wake_us - now_us;
+		now_us = wake_us;
+		ck_assert_uint_eq(group_policy(&g, now_us, fill, &wake_us), 1);
+		brake_missing(&brake, now_us);
+	}
+	ck_assert_uint_eq(last_us, BACKOFF_MAX_US);
+	/* Somebody says that it is there now: one try, at once. */
+	brake_ease(&brake, now_us);
+	ck_assert(brake_degraded(&brake));
+	ck_assert_uint_eq(group_policy(&g, now_us, fill, &wake_us), 1);
+	brake_missing(&brake, now_us);
+	ck_assert_uint_lt(brake.not_before_us - now_us, UINT64_C(1000000));
+}
+END_TEST
+
+START_TEST(one_that_says_that_it_cannot_serve)
+{
+	struct slot_view slots[SIZE] = { { true, 0 }, { true, 0 }, { true, 0 },
+		                         { true, 0 } };
+	const struct fork_brake forks = { 0 };
+	struct brake brake = { 0 };
+	struct group_view g = {
+		.size = SIZE, .brake = &brake, .forks = &forks, .slots = slots
+	};
+	uint32_t fill[SIZE];
+	uint64_t wake_us;
+
+	brake_refused(&brake, NOW);
+	ck_assert(brake_degraded(&brake));
+	ck_assert_uint_eq(group_policy(&g, NOW + BACKOFF_MAX_US - 1, fill,
+	                               &wake_us),
+	                  0);
+	ck_assert_uint_eq(wake_us, NOW + BACKOFF_MAX_US);
+	ck_assert_uint_eq(group_policy(&g, wake_us, fill, &wake_us), 1);
+	brake_ease(&brake, NOW + 1);
+	ck_assert_uint_eq(group_policy(&g, NOW + 1, fill, &wake_us), 1);
+	/* It works: everybody. */
+	brake_proved(&brake, NOW + 2);
+	ck_assert_uint_eq(group_policy(&g, NOW + 2, fill, &wake_us), SIZE);
 }
 END_TEST
 
@@ -237,6 +308,8 @@ main(void)
 		{ a_group_that_cannot_start, 5 },
 		{ one_at_a_time_until_one_works, 0 },
 		{ fork_fails, 0 },
+		{ a_program_that_is_missing, 0 },
+		{ one_that_says_that_it_cannot_serve, 0 },
 	};
 
 	return unit_run("group_policy", tests, COUNT(tests));
