@@ -258,10 +258,10 @@ show_group_trouble(const struct ctl *c, struct slice group,
 
 	buf_add_text(&label, "Group ");
 	scalar_text(member(group, "name"), &label);
-	if (value_type(trouble) == VALUE_STR) {
-		scalar_text(trouble, &line);
+	if (value_type(trouble) == VALUE_MAP) {
+		scalar_text(member(trouble, "reason"), &line);
 		buf_add_text(&line, ", since ");
-		since_text(member(group, "degraded_since_us"), &line);
+		since_text(member(trouble, "since_us"), &line);
 		out_field(c, buf_text(&label), "%s", buf_text(&line));
 	}
 	if (value_type(unused) == VALUE_BOOL && value_item(unused).b)

@@ -89,6 +89,7 @@ status_send(struct flusher *f)
 		return;
 	if (status_health(f) == HEALTH_WORKING)
 		f->worked_once = true;
+	groups_refresh(f);
 	status_pack(f, &now);
 	if (now.len != status_last.len ||
 	    memcmp(now.data, status_last.data, now.len) != 0 ||
@@ -140,7 +141,6 @@ second_cb(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (f->phase == FLUSHER_WORKING)
 		dispatch_explain(f);
-	groups_refresh(f);
 	status_send(f);
 }
 

@@ -34,7 +34,7 @@ void groups_take(struct groups *g, struct slice kept);
 /* Whether a worker in that slot may serve that action. */
 bool groups_allow(const struct groups *g, uint16_t slot, struct slice action);
 
-/* Once a second: which actions each serves by now. */
+/* Before each STATUS: which actions each serves by now. */
 void groups_refresh(struct flusher *f);
 /* Packs an array of maps: name, actions, left_out, unused. */
 void groups_pack(const struct groups *g, struct buf *out);

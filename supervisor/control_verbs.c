@@ -87,7 +87,7 @@ pack_program(struct buf *b, const struct group *g)
 	buf_fini(&text);
 }
 
-/* Cut: what it is made of may be anything. */
+/* Why it does not start, or nil. */
 static void
 pack_trouble(struct buf *b, const struct group *g)
 {
@@ -99,6 +99,9 @@ pack_trouble(struct buf *b, const struct group *g)
 		return;
 	}
 	group_trouble(g, &text);
+	value_pack_map(b, 2);
+	control_pack_uint(b, "since_us", (uint64_t)g->degraded.since_wall_us);
+	value_pack_text(b, "reason");
 	value_pack_str(b, text.data, text.len);
 	buf_fini(&text);
 }
@@ -111,7 +114,7 @@ pack_groups(struct buf *b, const struct supervisor *s)
 	for (uint32_t i = 0; i < s->group_count; i++) {
 		const struct group *g = &s->groups[i];
 
-		value_pack_map(b, 9);
+		value_pack_map(b, 8);
 		control_pack_text(b, "name", g->config->name);
 		pack_program(b, g);
 		control_pack_uint(b, "ready", group_ready(g));
@@ -123,12 +126,6 @@ pack_groups(struct buf *b, const struct supervisor *s)
 		else
 			value_pack_null(b);
 		control_pack_uint(b, "outdated", group_outdated(g));
-		value_pack_text(b, "degraded_since_us");
-		if (g->degraded.is)
-			value_pack_uint(b,
-			                (uint64_t)g->degraded.since_wall_us);
-		else
-			value_pack_null(b);
 		pack_trouble(b, g);
 	}
 }

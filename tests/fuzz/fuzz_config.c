@@ -5,6 +5,7 @@
  * A file that is accepted, printed and loaded again is accepted again, and no
  * secret is left after masking.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,31 @@ load(const void *text, size_t size, struct config *c)
 	return rc;
 }
 
+static bool
+text_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static void
+must_be_same(const struct config_group *a, const struct config_group *b)
+{
+	must(strcmp(a->name, b->name) == 0);
+	must(words_equal(&a->program, &b->program));
+	must(words_equal(&a->actions, &b->actions));
+	/* Of the environment what may be secret is masked. */
+	must(a->environment.count == b->environment.count);
+	must(text_same(a->user, b->user));
+	must(text_same(a->directory, b->directory));
+	must(memcmp(a->limits, b->limits, sizeof(a->limits)) == 0);
+	must(a->processes == b->processes &&
+	     a->processes_max == b->processes_max &&
+	     a->concurrency == b->concurrency && a->hello_us == b->hello_us &&
+	     a->recycle_rss == b->recycle_rss &&
+	     a->recycle_age_us == b->recycle_age_us);
+	must(a->program.count > 0 && a->processes <= a->processes_max);
+}
+
 static void
 print_and_load(const struct config *c)
 {
@@ -68,6 +94,9 @@ print_and_load(const struct config *c)
 		must(again.value_bytes_max == c->value_bytes_max);
 		must(strcmp(again.dir, c->dir) == 0);
 		must(strcmp(again.pool_name, c->pool_name) == 0);
+		must(again.group_count == c->group_count);
+		for (uint32_t i = 0; i < c->group_count; i++)
+			must_be_same(&again.groups[i], &c->groups[i]);
 		config_fini(&again);
 	}
 	free(text);

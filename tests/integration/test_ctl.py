@@ -689,7 +689,7 @@ class DaemonTest(Case):
         self.assertNotIn("_us", json.dumps(found["processes"]))
         table = self.ctl("status").out
         self.assertIn("running since", table)
-        self.assertRegex(table, r"(?m)^worker +1 ")
+        self.assertRegex(table, r"(?m)^worker +native +1 ")
 
         path = self.write("one.asl.json", ONE)
         self.assertNotIn("warning", self.ctl("workflow", "register",

@@ -180,8 +180,8 @@ class Parts(unittest.TestCase):
         self.assertEqual(
             set(environment_of(worker)) -
             {"PATH", "HOME", "LANG", "TZ", "JOURNAL_STREAM"},
-            {"RAPPEL_FD", "RAPPEL_LIFE", "RAPPEL_SLOT", "RAPPEL_SPAWN", "RAPPEL_LOG_LEVEL",
-             "RAPPEL_VALUE_BYTES_MAX"} |
+            {"RAPPEL_FD", "RAPPEL_LIFE", "RAPPEL_SLOT", "RAPPEL_SPAWN",
+             "RAPPEL_GROUP", "RAPPEL_LOG_LEVEL", "RAPPEL_VALUE_BYTES_MAX"} |
             ({"RAPPEL_SCOREBOARD_FD"} & set(environment_of(worker))))
         self.assertEqual(
             set(environment_of(pool.pids("flusher")[0])) & set(POISON),

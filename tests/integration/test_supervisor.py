@@ -70,7 +70,8 @@ class Life(Case):
             self.assertIn(name, [
                 "PATH", "HOME", "LANG", "TZ", "RAPPEL_LIFE", "RAPPEL_FD",
                 "RAPPEL_SLOT", "RAPPEL_SPAWN", "RAPPEL_LOG_LEVEL",
-                "RAPPEL_SCOREBOARD_FD", "RAPPEL_VALUE_BYTES_MAX"])
+                "RAPPEL_SCOREBOARD_FD", "RAPPEL_VALUE_BYTES_MAX",
+                "RAPPEL_GROUP"])
         # 4 was its scoreboard, which it has mapped and closed; now it is
         # what its log opened: stderr once more, not blocking.
         fds = {n: os.readlink(f"/proc/{pid}/fd/{n}")
@@ -79,7 +80,8 @@ class Life(Case):
         self.assertEqual(len([n for n in fds if fds[n] == fds["1"]]), 3)
         self.assertIn("pipe:", fds["1"])
         with open(f"/proc/{pid}/cmdline", "rb") as text:
-            self.assertEqual(text.read(), b"rappel-worker: native slot 0 spawn 1\0")
+            self.assertEqual(text.read(),
+                             b"rappel-worker: native slot 0 spawn 1\0")
         with open(f"/proc/{pid}/status", encoding="utf-8") as text:
             status = dict(line.split(":\t") for line in
                           text.read().splitlines() if ":\t" in line)
