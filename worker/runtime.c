@@ -4,6 +4,7 @@
 #include "worker/runtime.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -552,6 +553,8 @@ runtime_run(const struct runtime_config *config)
 	int rc;
 
 	rt.fd = config->fd;
+	/* Nothing that actions start may speak for us. */
+	(void)fcntl(rt.fd, F_SETFD, FD_CLOEXEC);
 	rt.slot = config->slot;
 	rt.spawn = config->spawn;
 	rt.value_bytes_max = config->value_bytes_max;

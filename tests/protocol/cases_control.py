@@ -319,7 +319,7 @@ def heartbeat_large(trial):
 def heartbeat_several(trial):
     life = trial.life()
     count = min(5, life.concurrency)
-    items = life.dispatch(life.item("beat", {"times": 3, "ms": 30})
+    items = life.dispatch(life.item("beat", {"times": 5, "ms": 50})
                           for _ in range(count))
     life.got(items)
     for item in items:

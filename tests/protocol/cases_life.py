@@ -1,7 +1,6 @@
 """Beginning and end of a worker's life: HELLO, DRAIN, end of file, signals."""
 
 import os
-import shlex
 import signal
 import socket
 import time
@@ -89,8 +88,8 @@ def no_scoreboard(trial):
       "exits with 78")
 def unable(trial):
     if trial.unable is None:
-        raise Skip("no --unable was given")
-    life = trial.fresh(program=shlex.split(trial.unable))
+        raise Skip("no --unable-with was given")
+    life = trial.fresh(program=trial.program + [trial.unable])
     life.wait_end()
     same(78, life.exit_code(), "the exit status")
     expect(not life.hello, "it said HELLO")
@@ -250,8 +249,13 @@ def term_idle(trial):
 
 @case("signal.term-busy", "SIGTERM while an action runs", needs=("sleep",))
 def term_busy(trial):
+    """One that ends when it is cancelled, if there is one: whoever waits for
+    it is as good as who does not."""
+    served = "until_cancelled" in trial.hello["actions"]
+
     def prepare(life):
-        life.start_one("sleep", {"ms": 20_000})
+        life.start_one("until_cancelled" if served else "sleep",
+                       {"ms": 20_000})
         life.wait_read()
         life.quiet(0.03)
     ends_by_term(trial, prepare)

@@ -8,8 +8,9 @@ usage: conformance.py [OPTION]... -- PROGRAM [ARG]...
                     a dot; may be given several times
   --skip NAME       not these; may be given several times
   --report FILE     writes the results as JSON
-  --unable COMMAND  a command line of this worker that cannot serve, for the
-                    case life.unable (words as a shell would take them)
+  --unable-with ARG an argument behind all others with which the worker cannot
+                    serve, such as a module that is not there: for the case
+                    life.unable
   --concurrency N   RAPPEL_CONCURRENCY of all its lives
   --slow FACTOR     times all limits that are measured
   --quick           fewer repetitions
@@ -128,7 +129,7 @@ def parse():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--report")
-    parser.add_argument("--unable")
+    parser.add_argument("--unable-with")
     parser.add_argument("--concurrency", type=int)
     parser.add_argument("--slow", type=float, default=1.0)
     parser.add_argument("--quick", action="store_true")
@@ -158,7 +159,7 @@ def main():
     if options.quick:
         Life.patience_seconds = 4.0
     trial = Trial(options.program, watch, quick=options.quick,
-                  slow=options.slow, unable=options.unable)
+                  slow=options.slow, unable=options.unable_with)
     trial.hello = first_hello(trial)
     started = time.monotonic()
     for test in CASES.values():

@@ -143,6 +143,12 @@ class Life:
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in
                 (os.open("/dev/null", os.O_RDONLY), printed, printed, theirs)
                 + ((self.board.fd,) if self.board is not None else ())]
+        # Of whoever started us nothing must be left.
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                os.set_inheritable(int(name), False)
+            except OSError:
+                pass  # what the listing itself had open
         for number in range(5):
             if number < len(high):
                 os.dup2(high[number], number)

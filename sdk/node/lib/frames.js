@@ -28,6 +28,7 @@ const WINDOW_MAX = 1024; // no worker may hold more
 const HEADER_PARTS = 5;
 const ITEM_PARTS = 8;
 const INSTANCE_BYTES = 16;
+const TOKEN_END = 2n ** 61n; // compares with a Number, too
 const TYPE_ARRAY32 = 0xdd;
 const TYPE_UINT32 = 0xce;
 
@@ -99,7 +100,7 @@ function frameWants(bytes) {
 
 /**
  * The header of the frame in bytes[at..end), for this worker, and body, an
- * Unpacker that stands at its payload.
+ * Unpacker that stands at its payload. Its type may be one that came up later.
  */
 function readHeader(bytes, at, end, address) {
   const body = new Unpacker(bytes, at + LENGTH_BYTES, end);
@@ -113,10 +114,6 @@ function readHeader(bytes, at, end, address) {
   if (slot !== address.slot || spawn !== address.spawn) {
     throw new ProtocolError(
       `a frame is for slot ${slot}, spawn ${spawn}, not for us`);
-  }
-  if (type !== FRAME.DISPATCH && type !== FRAME.DRAIN &&
-      type !== FRAME.CANCEL && type !== FRAME.RECALL) {
-    throw new ProtocolError(`a frame of type ${type} is none for a worker`);
   }
   return { type, count, body };
 }
@@ -153,6 +150,9 @@ function readHead(body) {
   }
   const start = body.at;
   const token = body.uint();
+  if (token === 0 || token >= TOKEN_END) {
+    throw new ProtocolError(`the token ${token}`);
+  }
   const tokenEnd = body.at;
   const [from, to] = body.bin();
   if (to - from !== INSTANCE_BYTES) {

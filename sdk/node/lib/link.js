@@ -23,7 +23,7 @@ const { Packer, ProtocolError, Unpacker } = require('./msgpack.js');
 const { FRAME, STATUS } = frames;
 const ROOM_POLL_MS = 5;
 // For the main thread to exit by itself when the supervisor is gone.
-const GONE_MS = 200;
+const GONE_MS = 100;
 
 const address = new frames.Address(workerData.slot, workerData.spawn);
 const claims = new Claims(workerData.claims);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
-  ACTIONS, CANCEL, COMPLETION, DISPATCH, DRAIN, INSTANCE, RECALL, Worked,
+  ACTIONS, CANCEL, DISPATCH, DRAIN, INSTANCE, RECALL, Worked,
   frame,
 } from './supervisor.mjs';
 
@@ -26,8 +26,6 @@ describe('misuse', { timeout: 60000 }, () => {
   const cases = {
     'another slot': frame(DISPATCH, 4, 1, 0, []),
     'another spawn': frame(DRAIN, 3, 2, 0, null),
-    'a type of nobody': frame(99, 3, 1, 0, null),
-    'a type of others': frame(COMPLETION, 3, 1, 0, []),
     'a count that is wrong': frame(DISPATCH, 3, 1, 2, [item()]),
     'a payload that is no array': frame(DISPATCH, 3, 1, 0, {}),
     'a RECALL that is no array': frame(RECALL, 3, 1, 1, 'x'),
@@ -41,6 +39,9 @@ describe('misuse', { timeout: 60000 }, () => {
     'an item that is no array': dispatch('x'),
     'a token that is text': dispatch(item({ token: 'x' })),
     'a token that is negative': dispatch(item({ token: -1 })),
+    'the token 0': dispatch(item({ token: 0 })),
+    'a token of 2^61': dispatch(item({ token: 2n ** 61n })),
+    'a place of 1025': dispatch(item({ place: 1025 })),
     'an instance of 15 bytes': dispatch(
       item({ instance: INSTANCE.subarray(1) })),
     'an action that is a number': dispatch(item({ action: 1 })),
