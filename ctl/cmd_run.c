@@ -340,9 +340,11 @@ static const struct column show_columns[] = {
 	{ "cause", "Cause", COLUMN_TEXT },
 	{ "input", NULL, COLUMN_JSON },
 	{ "output", NULL, COLUMN_JSON },
+	{ "progress", NULL, COLUMN_JSON },
 };
 
 enum {
+	SHOW_ID = 0,
 	SHOW_STATUS = 3,
 	SHOW_REASON = 4,
 	SHOW_DUE = 8,
@@ -371,7 +373,11 @@ enum {
 	"AND (-o.priority, o.id) < (-i.priority, i.id) LIMIT 100000) t) END, " \
 	"coalesce(j.entries, 0), coalesce(j.succeeded, 0), " \
 	"coalesce(j.failed, 0), coalesce(j.fired, 0), i.error, i.cause, " \
-	"i.input, i.output " \
+	"i.input, i.output, (SELECT json_agg(json_build_object(" \
+	"'state', a.state, 'action', a.activation, 'attempt', a.attempt, " \
+	"'at', " SQL_TIME("a.at") ", 'progress', a.progress) " \
+	"ORDER BY a.activation) FROM rappel.action_progress a " \
+	"WHERE a.instance_id = i.id) " \
 	"FROM rappel.workflow_instances i " \
 	"JOIN rappel.workflow_versions v ON v.id = i.version_id " \
 	"LEFT JOIN rappel.worker_pools p ON p.incarnation = i.owner " \
@@ -409,9 +415,48 @@ say_why(const PGresult *rows)
 		else
 			advise("%s runs are claimed before it.",
 			       PQgetvalue(rows, 0, SHOW_AHEAD));
+	} else if (strcmp(status, "waiting") == 0 &&
+		   PQgetisnull(rows, 0, SHOW_DUE)) {
+		advise("See for what: rappelctl task list --instance %s",
+		       PQgetvalue(rows, 0, SHOW_ID));
 	} else if (strcmp(status, "waiting") == 0) {
 		advise("It goes on at %s.", PQgetvalue(rows, 0, SHOW_DUE));
 	}
+}
+
+static const struct column progress_columns[] = {
+	{ "state", "STATE", COLUMN_TEXT },
+	{ "action", "ACTION", COLUMN_NUMBER },
+	{ "attempt", "ATTEMPT", COLUMN_NUMBER },
+	{ "at", "SAID", COLUMN_TIME },
+	{ "progress", "PROGRESS", COLUMN_JSON },
+};
+
+/* So many rows are enough for people: --json has all of them. */
+/* clang-format off */
+#define PROGRESS_SQL \
+	"SELECT state, activation, attempt, " SQL_TIME("at") ", progress " \
+	"FROM rappel.action_progress WHERE instance_id = $1::uuid " \
+	"ORDER BY activation LIMIT 20"
+/* clang-format on */
+
+/* What its running attempts last said of themselves, if they did. */
+static int
+show_progress(const struct ctl *c, struct pg *pg, const char *id)
+{
+	const char *params[1] = { id };
+	PGresult *rows;
+	int rc = pg_query(pg, PROGRESS_SQL, 1, params, &rows);
+
+	if (rc != CTL_OK)
+		return rc;
+	if (PQntuples(rows) > 0) {
+		out_line("%s", "");
+		out_rows(c, rows, 0, PQntuples(rows), progress_columns,
+			 COUNT(progress_columns));
+	}
+	PQclear(rows);
+	return CTL_OK;
 }
 
 /* A value for people: --json has all of it. */
@@ -457,6 +502,7 @@ cmd_run_show(struct ctl *c)
 			if (!PQgetisnull(rows, 0, SHOW_OUTPUT))
 				show_value(c, "Output",
 					   PQgetvalue(rows, 0, SHOW_OUTPUT));
+			rc = show_progress(c, pg, id);
 			if (!c->quiet)
 				say_why(rows);
 		}
@@ -482,14 +528,16 @@ static const struct column history_columns[] = {
 	{ "result", NULL, COLUMN_JSON },
 	{ "error", NULL, COLUMN_TEXT },
 	{ "cause", NULL, COLUMN_TEXT },
-	{ NULL, "RESULT", COLUMN_TEXT }, /* of the three before, for people */
+	{ "details", NULL, COLUMN_JSON },
+	{ NULL, "RESULT", COLUMN_TEXT }, /* of the four before, for people */
 };
 
 /* clang-format off */
 #define HISTORY_SQL \
 	"SELECT seq, " SQL_TIME("at") ", event, state, index, action, " \
 	"attempt, worker, extract(epoch FROM run), result, error, cause, " \
-	"coalesce(result::text, " \
+	"details, coalesce(result::text, " \
+	"CASE WHEN event = 'heartbeat' THEN details ->> 'progress' END, " \
 	"concat_ws(': ', error, nullif(cause, ''))) " \
 	"FROM rappel.history WHERE instance_id = $1::uuid ORDER BY seq"
 /* clang-format on */

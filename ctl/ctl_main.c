@@ -107,6 +107,34 @@ static const struct command commands[] = {
 	{ "run cancel", "ID… [--cause TEXT]", "ask for runs to be ended", 1,
 	  ANY_WORDS, O(CAUSE), cmd_run_cancel,
 	  "- in the place of the ids reads them from stdin.\n" },
+	{ "task list", "[--instance ID] [--limit N]",
+	  "tasks that wait for somebody to finish them", 0, 0,
+	  O(INSTANCE) | O(LIMIT), cmd_task_list,
+	  "From the journals of all runs that have not ended.\n"
+	  "--instance: of that run alone\n"
+	  "--limit: default 50; 0 for all\n" },
+	{ "task succeed", "TOKEN [RESULT-JSON | -]",
+	  "finish a task, with a result", 1, 2, 0, cmd_task_succeed,
+	  "Without a result it is null; - reads it from stdin.\n"
+	  "Exit code 7 when the task is finished already.\n" },
+	{ "task fail", "TOKEN [--error NAME] [--cause TEXT]",
+	  "finish a task, with an error", 1, 1, O(ERROR) | O(CAUSE),
+	  cmd_task_fail,
+	  "--error: for Retry and Catch; default States.TaskFailed\n"
+	  "Exit code 7 when the task is finished already.\n" },
+	{ "task heartbeat", "TOKEN [--progress JSON]",
+	  "say that whoever works on a task lives", 1, 1, O(PROGRESS),
+	  cmd_task_heartbeat,
+	  "The state's HeartbeatSeconds count from now on again.\n"
+	  "Exit code 7 when the task is finished already.\n" },
+	{ "send-task-success", "TOKEN [RESULT-JSON | -]",
+	  "the same as task succeed", 1, 2, 0, cmd_task_succeed, NULL },
+	{ "send-task-failure", "TOKEN [--error NAME] [--cause TEXT]",
+	  "the same as task fail", 1, 1, O(ERROR) | O(CAUSE), cmd_task_fail,
+	  NULL },
+	{ "send-task-heartbeat", "TOKEN [--progress JSON]",
+	  "the same as task heartbeat", 1, 1, O(PROGRESS), cmd_task_heartbeat,
+	  NULL },
 	{ "db migrate", "[--dry-run] [--print]",
 	  "bring the schema to this version", 0, 0, O(DRY_RUN) | O(PRINT),
 	  cmd_db_migrate,
@@ -164,7 +192,7 @@ help_all(void)
 {
 	puts("usage: rappelctl COMMAND [options], options anywhere\n");
 	for (size_t n = 0; n < COMMANDS; n++)
-		printf("  %-18s  %s\n", commands[n].path, commands[n].summary);
+		printf("  %-19s  %s\n", commands[n].path, commands[n].summary);
 	putchar('\n');
 	fputs(global_help, stdout);
 	puts("\nExit codes: 0 done, 1 failed, 2 usage, 3 no daemon, 4 no such "
@@ -237,7 +265,7 @@ list_family(const char *word, bool as_advice)
 			advise("rappelctl %s %s", commands[n].path,
 			       commands[n].arguments);
 		else
-			printf("  %-18s  %s\n", commands[n].path,
+			printf("  %-19s  %s\n", commands[n].path,
 			       commands[n].summary);
 		found = true;
 	}

@@ -44,6 +44,9 @@
 	OPTION(LIMIT, "limit", 0, "NUMBER")                                    \
 	OPTION(SINCE, "since", 0, "TIME")                                      \
 	OPTION(CAUSE, "cause", 0, "TEXT")                                      \
+	OPTION(ERROR, "error", 0, "NAME")                                      \
+	OPTION(PROGRESS, "progress", 0, "JSON")                                \
+	OPTION(INSTANCE, "instance", 0, "ID")                                  \
 	OPTION(DRY_RUN, "dry-run", 0, NULL)                                    \
 	OPTION(PRINT, "print", 0, NULL)                                        \
 	OPTION(MOCKS, "mocks", 0, "FILE")                                      \

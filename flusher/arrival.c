@@ -55,12 +55,15 @@ arrival_release(struct claim *c, struct arrival *a, const char *reason)
 	uint64_t wait_us = age_us > 0 ? (uint64_t)age_us / 2 : 0;
 	char text[UUID_TEXT_SIZE];
 
-	if (a->commanded) {
+	if (a->cancelled) {
 		/* A cancel cannot wait for the definition: what is blocked
 		 * is ended as it stands. */
 		arrival_block(c, a, reason);
 		return;
 	}
+	/* What is said of a task can; but not be tried again at once. */
+	if (a->commanded)
+		claim_shun(c, &a->id);
 	if (wait_us < RELEASE_FIRST_US)
 		wait_us = RELEASE_FIRST_US;
 	if (wait_us > RELEASE_MAX_US)
@@ -125,14 +128,17 @@ arrival_make(struct claim *c, struct arrival *a,
 		effects_clear(&effects);
 		instance_wanted(lease->engine, &effects);
 	}
-	for (int i = 0; commands != NULL && i < PQntuples(commands); i++)
-		claim_command(c, commands, i);
+	if (commands != NULL)
+		(void)commands_take(c, commands, COMMANDS_CANCEL);
 	if (lease->ended)
 		; /* by a command; its end is in the batch */
 	else if (instance_status(lease->engine) != INSTANCE_RUNNING)
 		batch_add_end(f, lease);
 	else
 		batch_perform(f, lease, &effects);
+	/* These are about what is wanted: what follows from them is not. */
+	if (commands != NULL)
+		(void)commands_take(c, commands, COMMANDS_TASKS);
 	park_maybe(f, lease);
 	effects_fini(&effects);
 	arrival_free(c, a);
@@ -304,6 +310,7 @@ arrival_take(struct claim *c, const PGresult *r, int row)
 	a->started_at_us = params_time_us(db_int64(r, row, 3));
 	a->has_journal = db_bool(r, row, 4);
 	a->commanded = db_bool(r, row, 7);
+	a->cancelled = db_bool(r, row, 8);
 	buf_add(&a->input, PQgetvalue(r, row, 5),
 	        (size_t)PQgetlength(r, row, 5));
 	if (!PQgetisnull(r, row, 6))

@@ -114,6 +114,15 @@ batch_command(const struct batch *b, uint32_t index)
 	return b->commands[index].id;
 }
 
+bool
+batch_has_command(const struct batch *b, int64_t command)
+{
+	for (uint32_t i = 0; i < b->command_count; i++)
+		if (b->commands[i].id == command)
+			return true;
+	return false;
+}
+
 void
 batch_clear(struct batch *b)
 {

@@ -60,6 +60,7 @@ void batch_split(struct batch *b, struct batch *to);
 void batch_merge(struct batch *b, struct batch *to);
 /* Moves the commands alone. */
 void batch_move_commands(struct batch *b, struct batch *to);
+bool batch_has_command(const struct batch *b, int64_t command);
 /* Forgets the instance's commands; true when there were any. */
 bool batch_drop_commands(struct batch *b, const struct uuid *instance);
 /* What it takes to send it, about. */

@@ -25,6 +25,7 @@
 
 #define CLAIM_MAX 64U
 #define OWNED_MAX 512U /* they are read, not locked */
+#define COMMANDS_MAX 1000
 #define SMALL_US (100 * CLOCK_MS_US)  /* between claims for little room */
 #define HOUSE_US CLOCK_SECOND_US      /* due, commands */
 #define RECONCILE_US (30 * CLOCK_SECOND_US)
@@ -47,6 +48,17 @@ shunned_add(struct claim *c)
 	params_array_end(&c->params);
 }
 
+void
+claim_shun(struct claim *c, const struct uuid *id)
+{
+	if (c->shunned_count == SHUNNED_MAX)
+		memmove(c->shunned, c->shunned + 1,
+		        --c->shunned_count * sizeof(*id));
+	if (c->shunned_count == 0)
+		c->shunned_us = clock_mono_us();
+	c->shunned[c->shunned_count++] = *id;
+}
+
 static void
 first_reply(void *arg, const struct db_reply *reply)
 {
@@ -61,12 +73,7 @@ first_reply(void *arg, const struct db_reply *reply)
 		log_error("an instance cannot be claimed, others are "
 		          "instance=%s reason=\"%s\"",
 		          text, c->trouble);
-		if (c->shunned_count == SHUNNED_MAX)
-			memmove(c->shunned, c->shunned + 1,
-			        --c->shunned_count * sizeof(id));
-		if (c->shunned_count == 0)
-			c->shunned_us = clock_mono_us();
-		c->shunned[c->shunned_count++] = id;
+		claim_shun(c, &id);
 	}
 	claim_step(c);
 }
@@ -255,7 +262,7 @@ claim_send(struct claim *c, enum claim_source source, uint32_t limit)
 	params_int8(p, limit);
 	if (source == FROM_OWNED)
 		known_add(c);
-	if (source == FROM_QUEUE || source == FROM_DUE)
+	if (source != FROM_OWNED)
 		shunned_add(c);
 	if (source == FROM_QUEUE) {
 		c->woken = false;
@@ -315,38 +322,17 @@ peek_send(struct claim *c)
 
 /* ---- commands ---- */
 
-void
-claim_command(struct claim *c, const PGresult *r, int row)
-{
-	struct flusher *f = c->flusher;
-	struct event event = { .kind = EVENT_CANCEL,
-		               .at_us = flusher_now_us(f) };
-	struct lease *lease;
-	struct uuid id;
-
-	memcpy(id.bytes, PQgetvalue(r, row, 1), 16);
-	lease = lease_find(f->leases, &id);
-	if (lease == NULL || lease->rebuild != NULL)
-		return; /* being read; the next look finds it */
-	if (!PQgetisnull(r, row, 2))
-		event.cause = (struct slice){
-			(const uint8_t *)PQgetvalue(r, row, 2),
-			(size_t)PQgetlength(r, row, 2)
-		};
-	/* Journaled and consumed in one transaction; when it came too late
-	 * the sweep takes it. */
-	if (batch_apply(f, lease, &event))
-		batch_add_command(f, &id, db_int64(r, row, 0));
-}
-
 static void
 commands_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
 
-	if (reply->outcome == DB_DONE)
-		for (int i = 0; i < PQntuples(reply->results[0]); i++)
-			claim_command(c, reply->results[0], i);
+	/* Of more there are than one look gets, the next ones are behind those
+	 * that are on their way now. */
+	if (reply->outcome == DB_DONE &&
+	    commands_take(c, reply->results[0], COMMANDS_ALL) > 0 &&
+	    PQntuples(reply->results[0]) == COMMANDS_MAX)
+		c->commands_wanted = true;
 }
 
 static void
@@ -368,6 +354,7 @@ commands_send(struct claim *c)
 
 	params_clear(&c->params);
 	params_uuid(&c->params, &c->flusher->incarnation);
+	params_int8(&c->params, COMMANDS_MAX);
 	params_send(&c->params, call, &sql_commands_read);
 	db_call_send(call);
 	/* Apart: what is refused here must not hold up the others' wishes. */

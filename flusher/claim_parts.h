@@ -1,5 +1,6 @@
 /*
- * claim_parts - what claim.c and arrival.c share. Nobody else includes it.
+ * claim_parts - what claim.c, arrival.c, command.c and rebuild.c share. Nobody
+ * else includes it.
  */
 #ifndef FLUSHER_CLAIM_PARTS_H
 #define FLUSHER_CLAIM_PARTS_H
@@ -31,6 +32,7 @@ struct arrival {
 	uint32_t lost; /* sessions, while its journal was read */
 	bool has_journal;
 	bool commanded; /* somebody asked for something before it is here */
+	bool cancelled; /* and that was its end */
 };
 
 enum claim_source { FROM_QUEUE, FROM_DUE, FROM_COMMANDS, FROM_OWNED };
@@ -53,8 +55,9 @@ struct claim {
 	uint64_t next_us;       /* when the queue is looked at again */
 	uint64_t house_us;      /* when due and commands are */
 	uint64_t reconcile_us;  /* when owner = me is compared */
-	/* Instances whose claim the server refuses: left alone for a while.
-	 * The first are the oldest. */
+	/* Instances whose claim the server refuses, or that did not start when
+	 * they were claimed: left alone for a while. The first are the
+	 * oldest. */
 	struct uuid shunned[SHUNNED_MAX];
 	uint32_t shunned_count;
 	uint64_t shunned_us;
@@ -77,10 +80,15 @@ struct claim {
 	struct buf value;      /* scratch */
 };
 
+/* That one is not claimed for a while. */
+void claim_shun(struct claim *c, const struct uuid *id);
 /* Does the next thing; whoever ends a call calls it. */
 void claim_step(struct claim *c);
-/* Applies a row of sql_commands_read or sql_commands_of. */
-void claim_command(struct claim *c, const PGresult *r, int row);
+/* Applies rows of sql_commands_read or sql_commands_of: what people want of
+ * instances, or what they say of tasks. How many were new. */
+enum commands { COMMANDS_ALL, COMMANDS_CANCEL, COMMANDS_TASKS };
+uint32_t commands_take(struct claim *c, const PGresult *r,
+                       enum commands which);
 
 /* Takes a row of a claim. */
 void arrival_take(struct claim *c, const PGresult *r, int row);

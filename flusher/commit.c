@@ -723,6 +723,15 @@ commit_quiet(const struct commit *c)
 }
 
 bool
+commit_consumes(const struct commit *c, int64_t command)
+{
+	return batch_has_command(c->filling, command) ||
+	    batch_has_command(c->flying, command) ||
+	    batch_has_command(c->suspect, command) ||
+	    batch_has_command(c->rest, command);
+}
+
+bool
 commit_ready(const struct commit *c)
 {
 	return session_ready(c->session);

@@ -19,6 +19,7 @@
 #define FLUSHER_COMMIT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct batch;
 struct commit;
@@ -36,6 +37,8 @@ void commit_run(struct flusher *f);
 /* Nothing fills and nothing is in flight, but for ends that somebody's lock
  * holds up: a successor finds them in the journal. */
 bool commit_quiet(const struct commit *c);
+/* That command is applied, and deleted with a batch that is on its way. */
+bool commit_consumes(const struct commit *c, int64_t command);
 /* The writer's session stands. */
 bool commit_ready(const struct commit *c);
 /* Why the server refuses to commit just now, or NULL. */

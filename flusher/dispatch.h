@@ -21,6 +21,7 @@
 #include "common/frame.h"
 
 struct dispatch;
+struct event;
 struct flight;
 struct flusher;
 struct lease;
@@ -35,6 +36,13 @@ void dispatch_ready(struct flusher *f, struct lease *lease,
  * a second is killed. */
 void dispatch_abandon(struct flusher *f, struct lease *lease,
                       uint32_t activation);
+/* Somebody else has answered for it: a worker that still runs it may go on
+ * for a minute, before that is unwanted. */
+void dispatch_let_go(struct flusher *f, struct lease *lease,
+                     uint32_t activation);
+/* Whoever has the task token of that attempt says that it lives. */
+void dispatch_beat(struct flusher *f, struct lease *lease,
+                   const struct event *event);
 /* A worker has that activation. */
 bool dispatch_runs(const struct lease *lease, uint32_t activation);
 /* What is ready of that lease and not dispatched is not, after all. */

@@ -73,6 +73,22 @@ flight_progress(struct flusher *f, struct flight *flight, struct slice value)
 	slot->told = true;
 }
 
+void
+dispatch_beat(struct flusher *f, struct lease *lease,
+              const struct event *event)
+{
+	struct flight *flight;
+
+	LIST_FOREACH (flight, &lease->flights, lease_entry) {
+		if (flight->activation != event->activation ||
+		    flight->attempt != event->attempt)
+			continue;
+		flight->beat_us = clock_mono_us();
+		if (value_type(event->value) != VALUE_NULL)
+			flight_progress(f, flight, event->value);
+	}
+}
+
 int
 dispatch_heartbeat(struct flusher *f, const struct frame *frame)
 {

@@ -18,6 +18,8 @@
 #include "flusher/lease.h"
 #include "flusher/progress.h"
 
+/* What was answered by somebody else may run on for that long. */
+#define LET_GO_US (60 * CLOCK_SECOND_US)
 /* Between SIGTERM and SIGKILL of a worker that does not end what it was told
  * to cancel. */
 #define TERM_US CLOCK_SECOND_US
@@ -308,6 +310,10 @@ flight_overdue(struct dispatch *d, struct flight *flight, uint64_t began_us,
 	struct slot *slot = flight->slot;
 	bool told = flight->lease == NULL && slot->cancels;
 
+	if (flight->lease == NULL && !flight->unwanted) {
+		watch_unwanted(d, flight); /* it was let go long enough */
+		return now_us;
+	}
 	if (flight->lease != NULL) {
 		flight_time_out(d, flight, began_us, now_us);
 		/* What runs beside it need not end with it. */
@@ -433,8 +439,11 @@ watch_unwanted(struct dispatch *d, struct flight *flight)
 	buf_fini(&token);
 }
 
-void
-dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
+/* What of that activation was dispatched is its lease's no more: what did not
+ * begin never will, and the rest is unwanted, at once or in a while. */
+static void
+flights_leave(struct flusher *f, struct lease *lease, uint32_t activation,
+              uint64_t patience_us)
 {
 	struct dispatch *d = f->dispatch;
 	struct flight *flight, *next;
@@ -444,15 +453,33 @@ dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
 		next = LIST_NEXT(flight, lease_entry);
 		if (flight->activation != activation)
 			continue;
-		/* What did not begin never will, and nobody pays for it. */
 		if (flight_recall(flight)) {
 			flight_free(d, flight);
 			flusher_turn_wanted(f);
 			continue;
 		}
 		flight_leave(d, flight);
-		watch_unwanted(d, flight);
+		if (patience_us == 0 || (!slot_claims(flight->slot) &&
+		                         flight->began_us == 0)) {
+			watch_unwanted(d, flight);
+			continue;
+		}
+		flight->kill_us = clock_mono_us() + patience_us;
+		timer_arm(d->deadline_event, &d->deadline_armed_us,
+		          flight->kill_us, clock_mono_us());
 	}
+}
+
+void
+dispatch_abandon(struct flusher *f, struct lease *lease, uint32_t activation)
+{
+	flights_leave(f, lease, activation, 0);
+}
+
+void
+dispatch_let_go(struct flusher *f, struct lease *lease, uint32_t activation)
+{
+	flights_leave(f, lease, activation, LET_GO_US);
 }
 
 void

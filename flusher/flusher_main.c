@@ -30,6 +30,7 @@
 #include "flusher/keeper.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
+#include "flusher/park.h"
 #include "flusher/progress.h"
 #include "flusher/session.h"
 #include "flusher/status.h"
@@ -163,6 +164,9 @@ timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
 		break;
 	case TIMER_RETRY:
 		dispatch_ready(f, lease, activation);
+		break;
+	case TIMER_PARK:
+		park_due(f, lease);
 		break;
 	}
 }

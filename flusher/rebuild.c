@@ -78,7 +78,7 @@ event_keep(struct rebuild *r, const struct event *event)
 	TAILQ_INSERT_TAIL(&r->events, w, entry);
 }
 
-/* A cancel stays in its table until it is journaled, and is found there
+/* A command stays in its table until it is journaled, and is found there
  * again. */
 static void
 row_keep(struct rebuild *r, const struct batch_row *row)
@@ -93,7 +93,7 @@ row_keep(struct rebuild *r, const struct batch_row *row)
 	reader = journal_reader_create(buf_slice(&json), row->at_us, &err);
 	ASSERT(reader != NULL); /* we wrote it */
 	while (journal_reader_next(reader, &event, &err) > 0)
-		if (event.kind != EVENT_CANCEL)
+		if (!event_is_command(&event))
 			event_keep(r, &event);
 	journal_reader_destroy(&reader);
 	buf_fini(&json);

@@ -109,8 +109,11 @@ STATEMENT(ends_probe,
 
 /* ---- claimer ---- */
 
-/* Whether somebody wants something of it; one look for all. */
-#define COMMANDED "i.id IN (SELECT w.instance_id FROM rappel.commands w)"
+/* Whether somebody wants something of it, and its end; one look for all. */
+#define COMMANDED \
+	"i.id IN (SELECT w.instance_id FROM rappel.commands w), " \
+	"i.id IN (SELECT w.instance_id FROM rappel.commands w " \
+	"WHERE w.kind = 'cancel')"
 
 #define CLAIM_RETURNING \
 	"UPDATE rappel.workflow_instances i SET status = 'running', " \
@@ -167,9 +170,9 @@ STATEMENT(claim_commanded,
           "i.started_at IS NOT NULL AS started_before "
           "FROM (SELECT DISTINCT instance_id FROM rappel.commands) w "
           "JOIN rappel.workflow_instances i ON i.id = w.instance_id "
-          "WHERE i.status IN ('queued', 'waiting') LIMIT $2 "
-          "FOR UPDATE OF i SKIP LOCKED) " CLAIM_RETURNING,
-          2, PG_UUID, PG_INT8);
+          "WHERE i.status IN ('queued', 'waiting') AND i.id <> ALL ($3) "
+          "LIMIT $2 FOR UPDATE OF i SKIP LOCKED) " CLAIM_RETURNING,
+          3, PG_UUID, PG_INT8, PG_UUID_ARRAY);
 
 /* What is set aside cannot be replayed: it is ended as it stands. */
 STATEMENT_PLAIN(blocked_cancel,
@@ -193,8 +196,12 @@ STATEMENT(log_read,
           "FROM rappel.action_log WHERE instance_id = $1 ORDER BY seq",
           1, PG_UUID);
 
+#define COMMAND_COLUMNS \
+	"c.id, c.instance_id, c.kind, c.activation, c.attempt, " \
+	"c.result::text, c.error, c.cause"
+
 STATEMENT(commands_of,
-          "SELECT c.id, c.instance_id, c.cause FROM rappel.commands c "
+          "SELECT " COMMAND_COLUMNS " FROM rappel.commands c "
           "WHERE c.instance_id = $1 ORDER BY c.id",
           1, PG_UUID);
 
@@ -227,10 +234,10 @@ STATEMENT(reason_set,
           3, PG_UUID, PG_UUID_ARRAY, PG_TEXT);
 
 STATEMENT(commands_read,
-          "SELECT c.id, c.instance_id, c.cause FROM rappel.commands c "
+          "SELECT " COMMAND_COLUMNS " FROM rappel.commands c "
           "JOIN rappel.workflow_instances i ON i.id = c.instance_id "
-          "WHERE i.owner = $1 ORDER BY c.id LIMIT 1000",
-          1, PG_UUID);
+          "WHERE i.owner = $1 ORDER BY c.id LIMIT $2",
+          2, PG_UUID, PG_INT8);
 
 /* Commands that came too late. */
 STATEMENT_PLAIN(commands_sweep,

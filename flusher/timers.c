@@ -217,11 +217,24 @@ timers_first(const struct lease *lease, int64_t *due_us_out)
 	bool any = false;
 
 	LIST_FOREACH (timer, &lease->timers, entry) {
+		if (timer->kind == TIMER_PARK)
+			continue;
 		if (!any || timer->due_us < *due_us_out)
 			*due_us_out = timer->due_us;
 		any = true;
 	}
 	return any;
+}
+
+bool
+timers_any(const struct lease *lease, enum timer_kind kind)
+{
+	const struct timer *timer;
+
+	LIST_FOREACH (timer, &lease->timers, entry)
+		if (timer->kind == kind)
+			return true;
+	return false;
 }
 
 uint32_t

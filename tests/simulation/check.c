@@ -147,7 +147,9 @@ attempts_add(struct attempts *a, uint32_t activation, uint32_t attempt)
 static void
 finished_once(struct instance_row *row, const struct event *e)
 {
-	if (e->kind == EVENT_FIRED || e->kind == EVENT_CANCEL)
+	if (e->kind == EVENT_CANCEL || e->kind == EVENT_PENDING ||
+	    e->kind == EVENT_HEARTBEAT ||
+	    (e->kind == EVENT_FIRED && e->attempt == 0))
 		return;
 	if (attempts_add(&row->witness->finished, e->activation,
 	                 e->attempt) > 1)
@@ -167,6 +169,7 @@ check_log(struct instance_row *row, const struct log_row *log,
 		              (size_t)log->entries.len };
 	struct journal_reader *reader;
 	struct event e;
+	struct pending_view pending;
 	int32_t count = 0;
 	int64_t due_us;
 	int more;
@@ -193,6 +196,14 @@ check_log(struct instance_row *row, const struct log_row *log,
 			violated("instance %s: timer %u fires %lld us early",
 			         name_of(row), e.activation,
 			         (long long)(due_us - server_clock_us()));
+		if (e.kind == EVENT_FIRED &&
+		    instance_pending(w->engine, e.activation, &pending) &&
+		    too_early(pending.due_us))
+			violated("instance %s: the time of task %u ends %lld "
+			         "us early",
+			         name_of(row), e.activation,
+			         (long long)(pending.due_us -
+			                     server_clock_us()));
 		if (instance_apply(w->engine, &e, &ignored) < 0)
 			violated("instance %s: journal entry %d (kind %d, "
 			         "action %u, attempt %u) does not fit",
@@ -252,11 +263,12 @@ check_end(struct instance_row *row)
 }
 
 static bool
-commanded(const struct instance_row *row)
+cancelled(const struct instance_row *row)
 {
 	for (uint32_t i = 0; i < tables.command_count; i++)
 		if (tables.commands[i]->instance == row &&
-		    !tables.commands[i]->gone)
+		    !tables.commands[i]->gone &&
+		    strcmp(tables.commands[i]->kind, "cancel") == 0)
 			return true;
 	return false;
 }
@@ -270,7 +282,7 @@ check_instance(struct instance_row *row, const struct uuid *incarnation)
 		violated("instance %s is changed after its end", name_of(row));
 	/* Only what somebody wants to end anyway: then that is done without
 	 * its journal. */
-	if (new->status == ROW_BLOCKED && !commanded(row))
+	if (new->status == ROW_BLOCKED && !cancelled(row))
 		violated("instance %s is set aside: %.*s", name_of(row),
 		         new->reason.len, new->reason.data);
 	if (old->owned && new->owned &&
@@ -295,6 +307,48 @@ check_instance(struct instance_row *row, const struct uuid *incarnation)
 		check_end(row);
 	world.instances_open--;
 	note_id("end", &row->id, new->status);
+}
+
+/* ---- what people may answer for ---- */
+
+bool
+check_task(struct instance_row *row, struct check_task *out)
+{
+	struct effects wanted = { NULL, 0, 0 };
+	struct pending_view pending;
+	struct action_view view;
+	struct place_view place;
+	struct definition *d;
+	bool found = false;
+	uint32_t from;
+
+	if (row->cur.status >= ROW_SUCCEEDED || row->witness == NULL)
+		return false;
+	instance_wanted(row->witness->engine, &wanted);
+	d = instance_definition(row->witness->engine);
+	from = wanted.count > 0 ? dice(wanted.count) : 0;
+	for (uint32_t n = 0; n < wanted.count && !found; n++) {
+		uint32_t activation =
+		    wanted.list[(from + n) % wanted.count].activation;
+
+		if (!instance_place(row->witness->engine, activation, &place))
+			continue;
+		*out = (struct check_task){
+			.activation = activation,
+			.action = definition_state_action(d, place.state_no),
+		};
+		if (instance_pending(row->witness->engine, activation,
+		                     &pending)) {
+			out->attempt = pending.attempt;
+			out->pending = found = true;
+		} else if (instance_action(row->witness->engine, activation,
+		                           &view)) {
+			out->attempt = view.attempt;
+			found = true;
+		}
+	}
+	effects_fini(&wanted);
+	return found;
 }
 
 /* ---- what is dispatched ---- */
@@ -424,12 +478,16 @@ same_wanted(const struct instance *a, const struct instance *b,
             uint32_t activation)
 {
 	struct action_view x, y;
+	struct pending_view p = { .attempt = 0 }, q = { .attempt = 0 };
 	int64_t due_x = 0, due_y = 0;
 	bool is_action = instance_action(a, activation, &x);
 	bool is_timer = instance_timer(a, activation, &due_x);
 
 	if (is_action != instance_action(b, activation, &y) ||
-	    is_timer != instance_timer(b, activation, &due_y))
+	    is_timer != instance_timer(b, activation, &due_y) ||
+	    instance_pending(a, activation, &p) !=
+	        instance_pending(b, activation, &q) ||
+	    p.attempt != q.attempt || p.due_us != q.due_us)
 		return false;
 	if (is_action &&
 	    (x.attempt != y.attempt || x.not_before_us != y.not_before_us ||

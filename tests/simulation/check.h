@@ -28,6 +28,15 @@ void check_memory(const struct process *p);
  * every flusher saw in a scoreboard that it ran. */
 void check_settled(const struct process *p, const struct uuid *id,
                    uint32_t activation, uint32_t attempt, bool known);
+/* One of the row's attempts that somebody could finish under its token, by
+ * chance. False: there is none. */
+struct check_task {
+	uint32_t activation;
+	uint32_t attempt;
+	bool pending;        /* nobody else will */
+	struct slice action; /* borrowed */
+};
+bool check_task(struct instance_row *row, struct check_task *out);
 /* All have ended: as they would have without faults, where that is known. */
 void check_ends(void);
 

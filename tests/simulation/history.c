@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/assert.h"
+#include "common/json.h"
 #include "tests/simulation/check.h"
 #include "tests/simulation/process.h"
 #include "tests/simulation/server.h"
@@ -70,6 +71,20 @@ instance_start(void *arg, uint64_t number)
 	server_notify(true);
 }
 
+static struct command_row *
+command_add(struct instance_row *row, const char *kind)
+{
+	struct command_row *c = keep_alloc(sizeof(*c));
+
+	c->id = ++command_ids;
+	c->instance = row;
+	c->kind = kind;
+	kept_push(&tables.commands, &tables.command_count, c);
+	note_id(kind, &row->id, 0);
+	server_notify(false);
+	return c;
+}
+
 static void
 cancel(struct instance_row *row)
 {
@@ -77,14 +92,79 @@ cancel(struct instance_row *row)
 
 	if (row->cur.status >= ROW_SUCCEEDED)
 		return;
-	c = keep_alloc(sizeof(*c));
-	c->id = ++command_ids;
-	c->instance = row;
+	c = command_add(row, "cancel");
 	if (dice(2) == 0)
 		c->cause = (struct text){ "nobody wants it", 15 };
-	kept_push(&tables.commands, &tables.command_count, c);
-	note_id("cancel", &row->id, 0);
-	server_notify(false);
+}
+
+/* As the unique index on rappel.commands says. */
+static bool
+is_answered(const struct instance_row *row, const struct check_task *task)
+{
+	for (uint32_t i = 0; i < tables.command_count; i++) {
+		const struct command_row *c = tables.commands[i];
+
+		if (c->instance == row && !c->gone &&
+		    c->activation == task->activation &&
+		    c->attempt == task->attempt &&
+		    strcmp(c->kind, "task_heartbeat") != 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+task_succeed(const struct check_task *task, struct command_row *c)
+{
+	struct work_result work;
+	struct buf json = BUF_EMPTY;
+
+	work_run(task->action, 1, SLICE_LITERAL("\xc0"), &work);
+	if (work.value.len == 0)
+		value_pack_null(&work.value);
+	json_write(buf_slice(&work.value), &json);
+	c->result.len = (int)json.len;
+	c->result.data = keep_copy(json.data, json.len);
+	buf_fini(&work.value);
+	buf_fini(&json);
+}
+
+/* Somebody answers for a task of that instance, or says that he lives: of one
+ * that is still with a worker only where any answer is as good. */
+static void
+task_answer(struct instance_row *row)
+{
+	struct check_task task;
+	struct command_row *c;
+	uint32_t what = dice(10);
+
+	if (!check_task(row, &task) || is_answered(row, &task) ||
+	    (!task.pending && !slice_is(task.action, "ask") &&
+	     row->version->id < FIXED_WORKFLOWS))
+		return;
+	if (what < 3) {
+		c = command_add(row, "task_heartbeat");
+	} else if (what == 3) {
+		c = command_add(row, "task_fail");
+		c->error = (struct text){ "Bad", 3 };
+	} else {
+		c = command_add(row, "task_succeed");
+		task_succeed(&task, c);
+	}
+	c->activation = task.activation;
+	c->attempt = task.attempt;
+}
+
+static void
+tasks_answer(void *arg, uint64_t number)
+{
+	uint32_t rare = world.faulty ? 20 : 4;
+
+	(void)number;
+	for (uint32_t i = 0; i < tables.instance_count; i++)
+		if (dice(rare) == 0)
+			task_answer(tables.instances[i]);
+	world_after(dice(2000000), tasks_answer, arg, 0);
 }
 
 static void
@@ -273,6 +353,7 @@ history_begin(uint64_t seed, uint64_t *faulty_us_out)
 		            NULL, 0);
 	world_after(dice(2000000), faults, NULL,
 	            UINT64_C(200000) << dice(6));
+	world_after(dice(2000000), tasks_answer, NULL, 0);
 }
 
 /* A random workflow may go round for ever. */

@@ -103,6 +103,11 @@ struct pool_row {
 struct command_row {
 	int64_t id;
 	struct instance_row *instance;
+	const char *kind;
+	uint32_t activation; /* of a task */
+	uint32_t attempt;
+	struct text result;
+	struct text error;
 	struct text cause;
 	bool gone;
 	bool deleting; /* by lock.owner */

@@ -306,11 +306,13 @@ pool_find(const struct backend *b, const struct uuid *incarnation)
 }
 
 static inline bool
-commanded(const struct instance_row *row)
+commanded(const struct instance_row *row, bool cancelled)
 {
 	for (uint32_t i = 0; i < tables.command_count; i++)
 		if (tables.commands[i]->instance == row &&
-		    !tables.commands[i]->gone)
+		    !tables.commands[i]->gone &&
+		    (!cancelled ||
+		     strcmp(tables.commands[i]->kind, "cancel") == 0))
 			return true;
 	return false;
 }

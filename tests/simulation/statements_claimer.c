@@ -16,7 +16,8 @@ give(PGresult *r, int n, const struct instance_row *row,
 	put_bool(r, n, 4, started_before);
 	put_text(r, n, 5, row->input);
 	put_text(r, n, 6, row->name);
-	put_bool(r, n, 7, commanded(row));
+	put_bool(r, n, 7, commanded(row, false));
+	put_bool(r, n, 8, commanded(row, true));
 }
 
 /* False: somebody has it. */
@@ -81,7 +82,7 @@ static enum ran
 take(struct backend *b, struct message *m, struct instance_row **rows,
      uint32_t count, const struct uuid *me, int64_t limit)
 {
-	PGresult *r = tuples(m, 8);
+	PGresult *r = tuples(m, 9);
 	int n = 0;
 
 	for (uint32_t i = 0; i < count && n < limit; i++)
@@ -133,7 +134,9 @@ run_claim_queued(struct backend *b, struct message *m, const struct sent *s)
 static bool
 due(const struct instance_row *row, int64_t now_us)
 {
-	return row->cur.status == ROW_WAITING && row->cur.due_us <= now_us;
+	/* 0 is null. */
+	return row->cur.status == ROW_WAITING && row->cur.due_us != 0 &&
+	    row->cur.due_us <= now_us;
 }
 
 static enum ran
@@ -210,7 +213,8 @@ run_claim_commanded(struct backend *b, struct message *m,
 		struct instance_row *row = tables.instances[i];
 
 		if ((row->cur.status == ROW_QUEUED ||
-		     row->cur.status == ROW_WAITING) && commanded(row))
+		     row->cur.status == ROW_WAITING) &&
+		    commanded(row, false) && !shunned(s, 2, row))
 			rows[count++] = row;
 	}
 	return take(b, m, rows, count, &me, param_int8(s, 1));
@@ -246,7 +250,8 @@ run_blocked_cancel(struct backend *b, struct message *m, const struct sent *s)
 		struct command_row *c = tables.commands[i];
 		struct instance_values *v;
 
-		if (c->gone || c->instance->cur.status != ROW_BLOCKED ||
+		if (c->gone || strcmp(c->kind, "cancel") != 0 ||
+		    c->instance->cur.status != ROW_BLOCKED ||
 		    lock_others(b, &c->instance->lock))
 			continue;
 		v = change(b, c->instance);
@@ -260,7 +265,7 @@ static enum ran
 run_owned(struct backend *b, struct message *m, const struct sent *s)
 {
 	struct uuid me = param_uuid(s, 0);
-	PGresult *r = tuples(m, 8);
+	PGresult *r = tuples(m, 9);
 	int n = 0;
 
 	for (uint32_t i = 0; i < tables.instance_count; i++) {
@@ -307,7 +312,13 @@ give_command(PGresult *r, int *n, const struct command_row *c)
 {
 	put_int8(r, *n, 0, c->id);
 	put_uuid(r, *n, 1, &c->instance->id);
-	put_text(r, *n, 2, c->cause);
+	put_text(r, *n, 2,
+	         (struct text){ c->kind, (int)strlen(c->kind) });
+	put_int4(r, *n, 3, (int32_t)c->activation);
+	put_int4(r, *n, 4, (int32_t)c->attempt);
+	put_text(r, *n, 5, c->result);
+	put_text(r, *n, 6, c->error);
+	put_text(r, *n, 7, c->cause);
 	(*n)++;
 }
 
@@ -315,7 +326,7 @@ static enum ran
 run_commands_of(struct backend *b, struct message *m, const struct sent *s)
 {
 	struct uuid id = param_uuid(s, 0);
-	PGresult *r = tuples(m, 3);
+	PGresult *r = tuples(m, 8);
 	int n = 0;
 
 	(void)b;
@@ -330,11 +341,11 @@ static enum ran
 run_commands_read(struct backend *b, struct message *m, const struct sent *s)
 {
 	struct uuid me = param_uuid(s, 0);
-	PGresult *r = tuples(m, 3);
+	PGresult *r = tuples(m, 8);
 	int n = 0;
 
 	for (uint32_t i = 0; i < tables.command_count; i++)
-		if (!tables.commands[i]->gone &&
+		if (!tables.commands[i]->gone && n < param_int8(s, 1) &&
 		    owned_by(b, tables.commands[i]->instance, &me))
 			give_command(r, &n, tables.commands[i]);
 	return RAN_DONE;

@@ -167,14 +167,16 @@ answer_pack(struct worker *w, const struct held *i, uint64_t token,
 {
 	struct buf *b = &w->answers;
 
-	value_pack_array(b, r->error == NULL ? 7 : 8);
+	value_pack_array(b, r->pending ? 6 : r->error == NULL ? 7 : 8);
 	value_pack_uint(b, token);
 	value_pack_bin(b, i->id.bytes, 16);
 	value_pack_uint(b, i->activation);
 	value_pack_uint(b, i->attempt);
-	value_pack_uint(b, r->error != NULL);
+	value_pack_uint(b, r->pending ? 3 : r->error != NULL);
 	value_pack_uint(b, r->run_us);
-	if (r->error == NULL) {
+	if (r->pending) {
+		; /* nothing more */
+	} else if (r->error == NULL) {
 		value_pack_raw(b, buf_slice(&r->value));
 	} else {
 		value_pack_text(b, r->error);
@@ -552,7 +554,10 @@ void
 supervisor_hang(struct pool *pool, uint64_t us)
 {
 	note("supervisor hangs", pool->no, us);
-	pool->supervisor->hangs_until_us = world.now_us + us;
+	/* What a flusher said meanwhile comes when it turns again: it does not
+	 * turn sooner, or the next flusher would come before that. */
+	if (pool->supervisor->hangs_until_us < world.now_us + us)
+		pool->supervisor->hangs_until_us = world.now_us + us;
 }
 
 void

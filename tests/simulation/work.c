@@ -58,6 +58,15 @@ static const char *const fixed[FIXED_WORKFLOWS] = {
 	"{\"StartAt\":\"A\",\"States\":{"
 	"\"A\":{" TASK("slow") ",\"TimeoutSeconds\":2,\"Next\":\"B\"},"
 	"\"B\":{" TASK("add") ",\"End\":true}}}",
+	/* somebody else finishes what an action begins, or it is asked again */
+	"{\"StartAt\":\"A\",\"States\":{"
+	"\"A\":{" TASK("ask.waitForTaskToken") ",\"TimeoutSeconds\":50,"
+	"\"HeartbeatSeconds\":20,\"Next\":\"P\"},"
+	"\"P\":{\"Type\":\"Parallel\",\"Branches\":["
+	"{\"StartAt\":\"X\",\"States\":{\"X\":{" TASK("ask.waitForTaskToken")
+	",\"End\":true}}},"
+	"{\"StartAt\":\"Y\",\"States\":{\"Y\":{" TASK("flaky")
+	",\"End\":true}}}],\"End\":true}}}",
 	/* an end without an event, and a list of nothing */
 	"{\"StartAt\":\"A\",\"States\":{"
 	"\"A\":{\"Type\":\"Pass\",\"Result\":{\"n\":1,\"l\":[]},"
@@ -136,7 +145,14 @@ work_run(struct slice action, uint32_t attempt, struct slice input,
 	else if (mood == 10 && world.faulty)
 		out->run_us = 40 * CLOCK_SECOND_US;
 	if (slice_is(action, "x")) {
+		out->pending = dice(20) == 0;
 		random_result(out);
+		return;
+	}
+	if (slice_is(action, "ask")) {
+		value_pack_map(&out->value, 1);
+		value_pack_text(&out->value, "n");
+		value_pack_int(&out->value, 7);
 		return;
 	}
 	if (slice_is(action, "flaky") && attempt < 3) {

@@ -45,7 +45,7 @@ enum plant {
 	x("commit refused") x("claim refused") x("start failed") \
 	x("action lost with its worker") x("action timed out") \
 	x("leases handed back") x("leases not handed back") \
-	x("stopping with completions")
+	x("stopping with completions") x("task command late")
 #define SIGHT_ONE(text) +1
 enum { SIGHT_COUNT = SIGHTS(SIGHT_ONE) };
 
