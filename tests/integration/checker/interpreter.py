@@ -3,8 +3,9 @@
 Written from the language's specification and engine/README.md, for what the
 fault load uses: Task, Pass, Choice, Map, Parallel, Wait, Succeed and Fail,
 Retry and Catch, InputPath, OutputPath, ResultPath, ResultSelector and
-Parameters with reference paths. What it does not know raises Unsupported; an
-event that cannot have happened raises Illegal.
+Parameters with reference paths, tasks that somebody finishes under their
+token. What it does not know raises Unsupported; an event that cannot have
+happened raises Illegal.
 
     run = Run(definition, input, started_us)
     run.apply(entry) for each entry of the journal, in order
@@ -19,7 +20,10 @@ import sys
 
 sys.setrecursionlimit(20000)
 
-SUCCEEDED, FAILED, FIRED, CANCELLED, LOST = 1, 2, 3, 4, 5
+SUCCEEDED, FAILED, FIRED, CANCELLED, LOST, PENDING, HEARTBEAT = range(1, 8)
+NEVER = float("inf")
+TOKEN = "$$.Task.Token"
+SUFFIX = ".waitForTaskToken"
 POISON_DEATHS = 3  # workers that died of one Task
 KNOWN_FIELDS = {
     "Comment", "Type", "Next", "End", "InputPath", "OutputPath", "ResultPath",
@@ -45,25 +49,27 @@ class Illegal(Exception):
 class Failure(Exception):
     """An error of the language, on its way to Retry and Catch."""
 
-    def __init__(self, name, cause=None, poison=False):
+    def __init__(self, name, cause=None, poison=False, kinds=()):
         super().__init__(name)
         self.name, self.cause = name, cause
+        self.kinds = kinds  # what it counts as, too
         self.poison = poison  # it kills workers: no Retry
 
 
 class Wanted:
-    """Something outside is waited for: an action or a timer."""
+    """Something outside is waited for: an action, a timer, or somebody who
+    finishes a pending attempt."""
 
     def __init__(self, branch, kind, due_us):
         self.branch, self.kind, self.due_us = branch, kind, due_us
         self.state = branch.state
         self.index = branch.index
-        self.attempt = branch.attempt if kind == "action" else 0
+        self.attempt = branch.attempt if kind in ("action", "pending") else 0
         # The entries that had been applied when it became wanted, and this
         # attempt of it: what must be durable before it begins.
         self.after = branch.run.applied
-        self.action = branch.states[branch.state].get("Resource") \
-            if kind == "action" else None
+        self.action = branch.states[branch.state]["Resource"].removesuffix(
+            SUFFIX) if kind == "action" else None
         self.input = None
 
 
@@ -126,16 +132,18 @@ def place(path, value, result):
     return root
 
 
-def fill(template, value):
+def fill(template, value, token=None):
     """A template such as Parameters: members "name.$" are paths."""
     if isinstance(template, list):
-        return [fill(part, value) for part in template]
+        return [fill(part, value, token) for part in template]
     if not isinstance(template, dict):
         return template
     made = {}
     for key, part in template.items():
         if not key.endswith(".$"):
-            made[key] = fill(part, value)
+            made[key] = fill(part, value, token)
+        elif part == TOKEN and token is not None:
+            made[key[:-2]] = token
         elif isinstance(part, str) and part.startswith("$"):
             made[key[:-2]] = select(part, value,
                                     "States.ParameterPathFailure")
@@ -179,10 +187,12 @@ def holds(rule, value):
     raise Unsupported(f"comparison {name}")
 
 
-def matches(names, error):
+def matches(names, why):
+    error = why.name
     never = error in ("States.Runtime", "States.DataLimitExceeded")
     timeout = error in ("States.Timeout", "States.HeartbeatTimeout")
     return (error in names or
+            any(kind in names for kind in why.kinds) or
             ("States.ALL" in names and not never) or
             ("States.TaskFailed" in names and not never and not timeout) or
             ("States.Timeout" in names and timeout))
@@ -310,8 +320,15 @@ class Branch:
 
     def payload(self, value):
         if "Parameters" in self.fields:
-            return fill(self.fields["Parameters"], value)
+            return fill(self.fields["Parameters"], value, self.token())
         return value
+
+    def token(self):
+        """Of the attempt that is wanted, or is about to be."""
+        if self.fields["Type"] != "Task" or self.run.id is None:
+            return None
+        activation = self.activation or self.run.activations + 1
+        return f"{self.run.id}.{activation}.{self.attempt}"
 
     def enter(self, fields, kind):
         """True when it goes on at once in another state."""
@@ -424,13 +441,13 @@ class Branch:
         """True when Catch leads on at once."""
         fields = self.fields
         for n, retrier in enumerate(fields.get("Retry", ())):
-            if not why.poison and matches(retrier["ErrorEquals"], why.name):
+            if not why.poison and matches(retrier["ErrorEquals"], why):
                 if self.used.get(n, 0) < retrier.get("MaxAttempts", 3):
                     self.again(n, retrier)
                     return False
                 break
         for catcher in fields.get("Catch", ()):
-            if matches(catcher["ErrorEquals"], why.name):
+            if matches(catcher["ErrorEquals"], why):
                 path = catcher.get("ResultPath", "$")
                 output = {"Error": why.name, "Cause": why.cause or ""}
                 if path is None:
@@ -466,14 +483,17 @@ class Branch:
         self.attempt += 1
         again = Wanted(self, "action", due_us)
         again.input = old.input
+        if TOKEN in json.dumps(self.fields.get("Parameters")):
+            again.input = self.payload(self.selected())
         self.run.wanted[self.activation] = again
 
 
 class Run:
-    """One instance."""
+    """One instance. Without its id there are no task tokens."""
 
-    def __init__(self, definition, value, started_us):
+    def __init__(self, definition, value, started_us, instance=None):
         self.definition = definition
+        self.id = instance
         self.now_us = started_us
         self.applied = 0      # entries
         self.activations = 0  # the last id given
@@ -496,7 +516,7 @@ class Run:
         self.wanted = {}
 
     def apply(self, kind, at_us, activation, attempt, state, index, value,
-              cause):
+              cause, extra=None, run_us=0):
         """One entry; state by its name. Raises Illegal."""
         if self.status is not None:
             raise Illegal(f"the instance had ended as {self.status}")
@@ -511,39 +531,66 @@ class Run:
             self.end("timed_out", error="States.Timeout")
             return
         wanted = self.wanted.get(activation)
-        if kind not in (SUCCEEDED, FAILED, FIRED, LOST):
+        if not SUCCEEDED <= kind <= HEARTBEAT:
             raise Illegal(f"an entry of kind {kind}")
         if wanted is None:
             raise Illegal(f"action {activation} was not wanted")
         if (state, index) != (wanted.state, wanted.index):
             raise Illegal(f"action {activation} is {wanted.state} "
                           f"[{wanted.index}], not {state} [{index}]")
-        if (kind == FIRED) == (wanted.kind == "action"):
+        if wanted.kind not in {FIRED: ("timer", "delay", "pending"),
+                               LOST: ("action",), PENDING: ("action",),
+                               }.get(kind, ("action", "pending")):
             raise Illegal(f"action {activation} waits for a {wanted.kind}")
         branch = wanted.branch
+        if attempt != wanted.attempt:
+            raise Illegal(f"action {activation} was at attempt "
+                          f"{wanted.attempt}, not {attempt}")
         if kind == FIRED:
             if at_us < wanted.due_us:
                 raise Illegal(f"timer {activation} fired "
                               f"{wanted.due_us - at_us} µs too early")
+            if wanted.kind == "pending":
+                branch.failed(Failure(wanted.error))
+                return
             branch.unwant()
             if wanted.kind == "delay":
                 branch.go()
             else:
                 branch.go_on(branch.leave, branch.waited)
             return
-        if attempt != wanted.attempt:
-            raise Illegal(f"action {activation} was at attempt "
-                          f"{wanted.attempt}, not {attempt}")
+        if kind in (PENDING, HEARTBEAT):
+            if kind == PENDING or wanted.kind == "pending":
+                self.pending(wanted, at_us, at_us - (run_us or 0)
+                             if kind == PENDING else wanted.began_us)
+            return
         if kind == SUCCEEDED:
             # Retry of what fails here, such as ResultPath, is the Task's.
             branch.go_on(branch.result, value)
             return
-        why = Failure(value, cause)
+        kinds = (extra or {}).get("kinds")
+        why = Failure(value, cause,
+                      kinds=kinds if isinstance(kinds, list) else ())
         if kind == LOST:
             branch.deaths += 1
             if branch.deaths >= POISON_DEATHS:
                 why = Failure("Rappel.Poison", cause, True)
         branch.failed(why)
+
+
+    def pending(self, wanted, at_us, began_us):
+        """Waits for somebody from now on, or again: he was heard of."""
+        fields = wanted.branch.fields
+        limits = [(start + int(fields[name] * 1000000), error)
+                  for name, start, error in (
+                      ("TimeoutSeconds", began_us, "States.Timeout"),
+                      ("HeartbeatSeconds", at_us, "States.HeartbeatTimeout"))
+                  if name in fields]
+        again = Wanted(wanted.branch, "pending", NEVER)
+        again.input, again.began_us = wanted.input, began_us
+        again.due_us, again.error = min(limits, key=lambda limit: limit[0],
+                                        default=(NEVER, None))
+        self.wanted[wanted.branch.activation] = again
 
 
 def canonical(value):

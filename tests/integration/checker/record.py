@@ -65,7 +65,8 @@ def endings(connection):
             "  * 1000000)::bigint FROM rappel.action_log")
         for instance, entries, at_us in cursor:
             for e in json.loads(entries):
-                if e[0] in (1, 2, 5):
+                # Without a worker: finished under its task token.
+                if e[0] in (1, 2, 5) and len(e) > 6 and e[6] is not None:
                     value = e[8] if len(e) > 8 else None
                     found[(instance, e[2], e[3])] = (
                         sha(value) if e[0] == 1 else "-", at_us)

@@ -14,7 +14,7 @@ from checker import interpreter
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 EVENTS = {1: "succeeded", 2: "failed", 3: "fired", 4: "cancelled",
-          5: "failed"}
+          5: "failed", 6: "pending", 7: "heartbeat"}
 ENDED = ("succeeded", "failed", "timed_out", "cancelled")
 
 
@@ -31,15 +31,15 @@ class Entry:
     """One entry of a row of action_log, decoded here."""
 
     def __init__(self, parts, row_us, names, commit_us):
-        if not isinstance(parts, list) or not 3 <= len(parts) <= 10:
+        if not isinstance(parts, list) or not 3 <= len(parts) <= 11:
             raise interpreter.Illegal(f"an entry like {parts!r}")
-        parts = parts + [None] * (10 - len(parts))
+        parts = parts + [None] * (11 - len(parts))
         self.kind, self.at_us = parts[0], row_us + parts[1]
         self.activation = parts[2]
         self.attempt = parts[3] or 0
         self.state = None if parts[4] is None else names[parts[4]]
         self.index, self.run_us = parts[5], parts[7]
-        self.value, self.cause = parts[8], parts[9]
+        self.value, self.cause, self.extra = parts[8:]
         self.commit_us = commit_us
 
 
@@ -110,13 +110,14 @@ class Snapshot:
         definition = self.definitions[instance.version]
         try:
             run = interpreter.Run(definition, json.loads(instance.input),
-                                  started_us)
+                                  started_us, instance.id)
             instance.run = run
             note_allowed(instance, 0)
             for entry in instance.entries:
                 run.apply(entry.kind, entry.at_us, entry.activation,
                           entry.attempt, entry.state, entry.index,
-                          entry.value, entry.cause)
+                          entry.value, entry.cause, entry.extra,
+                          entry.run_us)
                 note_allowed(instance, entry.commit_us)
         except interpreter.Illegal as why:
             instance.run = None
@@ -176,8 +177,8 @@ def history(connection, snapshot):
     seen = {}
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT instance_id::text, seq, event, action, state,"
-                       " index, attempt, result::text, error, cause"
-                       " FROM rappel.history ORDER BY instance_id, seq")
+                       " index, attempt, result::text, error, cause,"
+                       " details::text FROM rappel.history ORDER BY instance_id, seq")
         for instance, *row in cursor:
             seen.setdefault(instance, []).append(row)
     for instance in snapshot.instances.values():
@@ -192,16 +193,24 @@ def history(connection, snapshot):
                 sha(e.value) if e.kind == 1 and e.value is not None
                 else None,
                 shown(e.value) if e.kind in (2, 5) else None,
-                shown(e.cause) if e.kind in (2, 4, 5) else None])
+                shown(e.cause) if e.kind in (2, 4, 5) else None,
+                details_of(e)])
         # What was written after the snapshot is not in it.
         found = [row[:6] + [None if row[6] is None
-                            else sha(json.loads(row[6]))] + row[7:]
+                            else sha(json.loads(row[6]))] + row[7:9] +
+                 [None if row[9] is None else json.loads(row[9])]
                  for row in seen.get(instance.id, [])[:len(expected)]]
         if found != expected:
             findings.append(f"history: instance {instance.id}: "
                             f"{len(found)} of {len(expected)} entries, or "
                             "one of them differs")
     return findings
+
+
+def details_of(entry):
+    if entry.kind != interpreter.HEARTBEAT:
+        return entry.extra
+    return None if entry.value is None else {"progress": entry.value}
 
 
 def shown(text):
