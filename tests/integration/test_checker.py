@@ -105,6 +105,15 @@ class Planted(unittest.TestCase):
         self.add_row(4, entry(2, 1))
         self.finds("attempt that ended twice")
 
+    def test_attempt_timed_out_twice(self):
+        """The end of a pending attempt's time is its end."""
+        self.add_row(4, "[3,0,1,1,0]")
+        self.finds("attempt that ended twice")
+
+    def test_pending_twice(self):
+        self.add_row(4, entry(6, 2, 2), entry(6, 2, 2))
+        self.finds("wait for somebody twice")
+
     def test_attempt_left_out(self):
         """I03"""
         self.run_sql("UPDATE rappel.action_log SET entries = %s, count = 1"

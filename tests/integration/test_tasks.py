@@ -27,7 +27,10 @@ WORKFLOWS = {
                 "Catch": [{"ErrorEquals": ["No"], "Next": "After"}]},
         "After": {"Type": "Pass", "End": True}}},
     "again": load.task("noop" + WAITS, Retry=[
-        {"ErrorEquals": ["Again", "States.Timeout"], "IntervalSeconds": 1,
+        {"ErrorEquals": ["Again"], "IntervalSeconds": 1,
+         "MaxAttempts": 1}]),
+    "patient": load.task("noop" + WAITS, TimeoutSeconds=1, Retry=[
+        {"ErrorEquals": ["States.Timeout"], "IntervalSeconds": 1,
          "MaxAttempts": 1}]),
     "limited": load.task("noop" + WAITS, TimeoutSeconds=1),
     "beating": load.task("noop" + WAITS, TimeoutSeconds=60,
@@ -368,6 +371,16 @@ class Time(TaskCase):
                               " started_at)::float FROM rappel.instances"
                               " WHERE id = %s", instance)
         self.assertGreaterEqual(took, 1)
+
+    def test_another_attempt(self):
+        """After a timeout Retry gives it one, with a token of its own."""
+        instance, first = self.asked("patient")
+        second = self.pending(instance, attempt=2)
+        self.assertFalse(self.say("succeed", first, "1"))
+        self.assertTrue(self.say("succeed", second, "2"))
+        self.assertEqual(self.ended(instance), 2)
+        self.assertEqual(self.events(instance),
+                         ["pending", "fired", "pending", "succeeded"])
 
     def test_heartbeats(self):
         """They put the end off; without them it comes."""

@@ -113,6 +113,9 @@ static const struct {
 	{ "an ARN of nothing",
 	  ONE("'Type':'Task','End':true,'Resource':'arn:aws:x:'"), "A",
 	  "Resource", 2, "names no action" },
+	{ "a suffix of nothing",
+	  ONE("'Type':'Task','End':true,'Resource':'.waitForTaskToken'"), "A",
+	  "Resource", 2, "names no action" },
 	{ "TimeoutSeconds 0", ONE(TASK "'End':true,'TimeoutSeconds':0"), "A",
 	  "TimeoutSeconds", 2, "must be from 1" },
 	{ "TimeoutSeconds as text",
@@ -371,7 +374,8 @@ START_TEST(test_numbers)
 	    "'arn:aws:lambda:us-east-1:123:function:count-lines'}}}}}},"
 	    "{'StartAt':'B','States':{"
 	    "'B':{'Type':'Wait','Seconds':1,'End':true}}}]},"
-	    "'Z':{'Type':'Task','Resource':'http://x/y:z','End':true}}}",
+	    "'Z':{'Type':'Task','Resource':'http://x/y:z.waitForTaskToken',"
+	    "'End':true}}}",
 	    &report);
 
 	ck_assert_ptr_nonnull(d);

@@ -126,6 +126,27 @@ START_TEST(what_is_not_due_waits)
 }
 END_TEST
 
+/* What an instance waits for, and not what is done with it meanwhile. */
+START_TEST(parking_is_nothing_to_wait_for)
+{
+	int64_t now, due_us;
+
+	setup();
+	now = flusher_now_us(&flusher);
+	ck_assert(!timers_first(&leases[0], &due_us));
+	timers_add(flusher.timers, &leases[0], TIMER_PARK, 0, now + 1000);
+	ck_assert(!timers_first(&leases[0], &due_us));
+	ck_assert(timers_any(&leases[0], TIMER_PARK));
+	ck_assert(!timers_any(&leases[0], TIMER_FIRE));
+	timers_add(flusher.timers, &leases[0], TIMER_FIRE, 1, now + 2000);
+	ck_assert(timers_first(&leases[0], &due_us));
+	ck_assert_int_eq(due_us, now + 2000);
+	timers_forget(flusher.timers, &leases[0]);
+	ck_assert(!timers_any(&leases[0], TIMER_PARK));
+	teardown();
+}
+END_TEST
+
 /* The beginning of the count of time is a time like any other. */
 START_TEST(due_at_any_time)
 {
@@ -163,6 +184,7 @@ main(void)
 	const struct unit_test tests[] = {
 		{ what_is_due_fires_in_its_order, 0 },
 		{ cancelled_and_forgotten_ones_do_not_fire, 0 },
+		{ parking_is_nothing_to_wait_for, 0 },
 		{ what_is_not_due_waits, 0 },
 		{ due_at_any_time, 0 },
 		{ a_clock_that_jumps_is_followed, 0 },

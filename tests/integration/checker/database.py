@@ -208,7 +208,8 @@ JOURNAL = (
      "SELECT instance_id, action, attempt FROM ("
      " SELECT instance_id, action, attempt, row_number() OVER ("
      "  PARTITION BY instance_id, action ORDER BY seq) AS n"
-     " FROM rappel.history WHERE event IN ('succeeded', 'failed')) h"
+     " FROM rappel.history WHERE event IN ('succeeded', 'failed')"
+     " OR (event = 'fired' AND attempt IS NOT NULL)) h"
      " WHERE attempt <> n"),
     ("an owner that is no pool",
      "SELECT i.id, i.owner FROM rappel.workflow_instances i"
