@@ -22,7 +22,7 @@ builder_init(struct builder *b, struct buf *out, size_t bytes_max)
 	b->out = out;
 	b->bytes_max = bytes_max;
 	b->borrowed = SLICE_NONE;
-	b->whole = b->failed = false;
+	b->whole = b->failed = b->too_large = false;
 	b->depth = 0;
 }
 
@@ -65,6 +65,13 @@ refuse(struct builder *b, const char *format, ...)
 	buf_fini(&place);
 }
 
+static void
+refuse_size(struct builder *b)
+{
+	refuse(b, "it has more than %zu bytes (value_bytes_max)", b->bytes_max);
+	b->too_large = true;
+}
+
 /* ---- what may come next ---- */
 
 static bool
@@ -86,8 +93,7 @@ value_begins(struct builder *b, size_t bytes)
 	else if (at_key(b))
 		refuse(b, "a key must be text");
 	else if (bytes > b->bytes_max || b->out->len > b->bytes_max - bytes)
-		refuse(b, "it has more than %zu bytes (value_bytes_max)",
-		       b->bytes_max);
+		refuse_size(b);
 	return !b->failed;
 }
 
@@ -310,7 +316,7 @@ builder_json(struct builder *b, const char *text, size_t len)
 	}
 	if (b->out->len > b->bytes_max) {
 		b->out->len = before;
-		(void)value_begins(b, b->bytes_max + 1);
+		refuse_size(b);
 		return;
 	}
 	value_ends(b);
@@ -334,8 +340,7 @@ builder_finish(struct builder *b, struct slice *out)
 	}
 	/* What is small at the end of a large value went unchecked. */
 	if (!b->failed && b->out->len > b->bytes_max)
-		refuse(b, "it has more than %zu bytes (value_bytes_max)",
-		       b->bytes_max);
+		refuse_size(b);
 	if (b->failed)
 		return -EINVAL;
 	if (!b->whole)

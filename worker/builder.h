@@ -26,6 +26,7 @@ struct builder {
 	struct slice borrowed; /* the whole value, when it lies elsewhere */
 	bool whole;            /* the one value is complete */
 	bool failed;
+	bool too_large; /* so it failed */
 	uint32_t depth;
 	struct error err;
 	struct builder_level {

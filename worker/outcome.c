@@ -61,6 +61,21 @@ outcome_fail(struct outcome *o, const char *error, const char *format, ...)
 }
 
 void
+outcome_name(struct outcome *o, struct slice name)
+{
+	struct buf clean = BUF_EMPTY;
+
+	if (name.len > OUTCOME_ERROR_MAX)
+		name.len = utf8_cut((const char *)name.data,
+		                    OUTCOME_ERROR_MAX);
+	text_clean(name, OUTCOME_ERROR_MAX, &clean);
+	if (clean.len > 0)
+		snprintf(o->error, sizeof(o->error), "%.*s", (int)clean.len,
+		         (const char *)clean.data);
+	buf_fini(&clean);
+}
+
+void
 outcome_kind(struct outcome *o, struct slice name)
 {
 	if (o->extra.kind_count == OUTCOME_KINDS_MAX || name.len == 0 ||

@@ -235,33 +235,24 @@ api_put_json(struct rappel_task *t, const char *json, size_t len)
 	builder_json(&of_task(t)->builder, json, len);
 }
 
-static bool
-error_name_good(const char *name)
-{
-	size_t len = name != NULL ? strlen(name) : 0;
-
-	return len > 0 && len <= OUTCOME_ERROR_MAX && utf8_valid(name, len);
-}
-
 static void RAPPEL_PRINTF(3, 4)
     api_fail(struct rappel_task *t, const char *error, const char *format, ...)
 {
 	struct outcome *o = of_task(t)->outcome;
 	char cause[OUTCOME_CAUSE_MAX + 1];
+	struct slice text = { (const uint8_t *)cause, 0 };
 	va_list args;
+	int len;
 
 	va_start(args, format);
-	vsnprintf(cause, sizeof(cause), format, args);
+	len = vsnprintf(cause, sizeof(cause), format, args);
 	va_end(args);
-	if (error_name_good(error)) {
-		outcome_fail(o, error, "%s", "");
-		outcome_cause(o, slice_of(cause));
-	} else {
-		outcome_fail(o, "Rappel.ResultInvalid",
-			     "it failed with a name that is no 1 to %u bytes "
-			     "of UTF-8, and this cause: %s",
-			     OUTCOME_ERROR_MAX, cause);
-	}
+	text.len = strnlen(cause, sizeof(cause));
+	if (len >= (int)sizeof(cause))
+		text.len = utf8_cut(cause, text.len);
+	outcome_fail(o, "States.TaskFailed", "%s", "");
+	outcome_name(o, error != NULL ? slice_of(error) : SLICE_NONE);
+	outcome_cause(o, text);
 }
 
 static void
@@ -465,6 +456,17 @@ const struct rappel_api plugin_api = {
 
 /* ---- running one ---- */
 
+static void
+result_refuse(const struct builder *b, struct outcome *o)
+{
+	outcome_fail(o,
+		     b->too_large ? "States.DataLimitExceeded"
+				  : "Rappel.ResultInvalid",
+		     "%s", b->err.message);
+	if (b->too_large)
+		outcome_kind(o, SLICE_LITERAL("Rappel.ResultInvalid"));
+}
+
 void
 plugin_api_run(const struct task *t, struct outcome *o)
 {
@@ -482,8 +484,7 @@ plugin_api_run(const struct task *t, struct outcome *o)
 	if (!o->failed && p->pending)
 		o->pending = true;
 	else if (!o->failed && builder_finish(&p->builder, &o->result) < 0)
-		outcome_fail(o, "Rappel.ResultInvalid", "%s",
-			     p->builder.err.message);
+		result_refuse(&p->builder, o);
 	if (p->log.len > 0)
 		outcome_log(o, buf_slice(&p->log));
 	if (p->arena != NULL)

@@ -433,6 +433,7 @@ task_run(struct task *t, uint64_t *clock_us)
 	t->began_us = began;
 	rt.task = t;
 	rt.cancelled = rt.cancel_told = false;
+	rt.beat_us = 0; /* each has its own 100 ms */
 	if (rt.inbox.token_count > 0 &&
 	    inbox_cancelled(&rt.inbox, t->token)) {
 		outcome_fail(o, "Rappel.Cancelled",
@@ -560,6 +561,8 @@ runtime_run(const struct runtime_config *config)
 	rt.value_bytes_max = config->value_bytes_max;
 	rt.registry = config->registry;
 	inbox_init(&rt.inbox, rt.fd, rt.slot, rt.spawn);
+	/* Programs that actions start have no business with it. */
+	(void)fcntl(rt.fd, F_SETFD, FD_CLOEXEC);
 	board_open(config->board_fd);
 	hello_send();
 	do {

@@ -72,8 +72,8 @@ bool runtime_sleep_until(uint64_t mono_us) MUST_CHECK;
 
 /*
  * It lives. progress: a packed value of at most RUNTIME_PROGRESS_MAX bytes, or
- * SLICE_NONE. At most one frame in RUNTIME_BEAT_US, and none while the socket
- * is full; false: this one was dropped.
+ * SLICE_NONE. At most one frame in RUNTIME_BEAT_US for each action, and none
+ * while the socket is full; false: this one was dropped.
  */
 bool runtime_heartbeat(struct slice progress);
 /* False: it would be dropped, as one was sent just now. */

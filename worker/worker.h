@@ -62,6 +62,9 @@ void outcome_reset(struct outcome *o);
 /* Fails with a name and a text; bytes that are no UTF-8 become '?'. */
 void outcome_fail(struct outcome *o, const char *error, const char *format,
                   ...) __attribute__((format(printf, 3, 4)));
+/* Another name: cut at OUTCOME_ERROR_MAX, what is no UTF-8 becomes '?'. An empty
+ * one changes nothing. */
+void outcome_name(struct outcome *o, struct slice name);
 /* The same with a text that may be cut off at the front: its end counts. */
 void outcome_cause(struct outcome *o, struct slice text);
 

@@ -261,8 +261,6 @@ class Contract(Case):
                 ("utf8", "the result at $: text that is not UTF-8"),
                 ("surrogate", "the result at $: JSON, line 1: "),
                 ("deep", "nested deeper than 32"),
-                ("large", "the result at $[15]: it has more than 1048576 "
-                 "bytes (value_bytes_max)"),
                 ("short", "the result at $[0]: an array of 2 has only 0"),
                 ("open", "the result at $: a map has no end"),
                 ("second", "the result at $: there is a second value"),
@@ -270,14 +268,26 @@ class Contract(Case):
                 ("end", "an end where nothing is open"),
                 ("msgpack", "length beyond the end of data at byte"),
                 ("json", "the result at $: JSON, line 1: "),
-                ("big integer", "does not fit in 64 bits"),
-                ("name", "it failed with a name that is no 1 to 128 bytes")):
+                ("big integer", "does not fit in 64 bits")):
             error, cause = self.act("bad", how)
             self.assertEqual(error, "Rappel.ResultInvalid", how)
             self.assertIn(words, cause)
         error, cause = self.act("within", nested(32))
         self.assertEqual(error, "Rappel.ResultInvalid")
         self.assertIn("$[0]: nesting too deep", cause)
+
+    def test_results_that_are_too_large(self):
+        self.assertEqual(self.act("bad", "large"), (
+            "States.DataLimitExceeded", "the result at $[15]: it has more "
+            "than 1048576 bytes (value_bytes_max)"))
+        self.assertEqual(self.more, {"kinds": ["Rappel.ResultInvalid"]})
+
+    def test_errors_that_no_journal_holds(self):
+        self.assertEqual(self.act("bad", "no name"),
+                         ("States.TaskFailed", "why"))
+        self.assertEqual(self.act("bad", "long name"),
+                         ("x" * 127, "x" * 32767))
+        self.assertEqual(self.act("bad", "bad name"), ("a?b", "?"))
 
     def test_questions_of_any_value(self):
         for value, found in (

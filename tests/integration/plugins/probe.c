@@ -147,6 +147,19 @@ bad_large(struct rappel_task *t)
 	free(text);
 }
 
+/* Both end with a character of two bytes, the first of which would fit. */
+static void
+fail_at_length(struct rappel_task *t)
+{
+	static char name[130], cause[32770];
+
+	memset(name, 'x', 127);
+	memcpy(name + 127, "\xc3\xa4", 2);
+	memset(cause, 'x', 32767);
+	memcpy(cause + 32767, "\xc3\xa4", 2);
+	rappel_fail(t, name, "%s", cause);
+}
+
 static void
 bad_place(struct rappel_task *t)
 {
@@ -193,8 +206,12 @@ bad(struct rappel_task *t)
 		rappel_put_json(t, "{\"a\":", 5);
 	else if (is(t, how, "big integer"))
 		rappel_put_json(t, "18446744073709551616", 20);
-	else if (is(t, how, "name"))
-		rappel_fail(t, "", "no name");
+	else if (is(t, how, "no name"))
+		rappel_fail(t, "", "%s", "why");
+	else if (is(t, how, "bad name"))
+		rappel_fail(t, "a\xff" "b", "%s", "\xed");
+	else if (is(t, how, "long name"))
+		fail_at_length(t);
 }
 
 /* ---- the task ---- */

@@ -371,9 +371,9 @@ rappel_left_us(const struct rappel_task *t)
  *
  * One value: a scalar, or an array or map and what is in it, in order. When
  * nothing was put it is null. What no result can be (NaN, text that is no
- * UTF-8, a map with a value missing, deeper than 32, larger than
- * value_bytes_max) makes the action fail with Rappel.ResultInvalid and a
- * cause that says where.
+ * UTF-8, a map with a value missing, deeper than 32) makes the action fail
+ * with Rappel.ResultInvalid and a cause that says where; what is larger than
+ * value_bytes_max with States.DataLimitExceeded.
  */
 static inline void
 rappel_put_null(struct rappel_task *t)
@@ -454,8 +454,8 @@ rappel_put_json(struct rappel_task *t, const char *json, size_t len)
 	t->api->put_json(t, json, len);
 }
 
-/* Instead of a result: an error's name (1 to 128 bytes), which Retry and Catch
- * look at, and its cause for people: rappel_fail(t, "My.Error", "%s", why). */
+/* Instead of a result: an error's name (at most 128 bytes), which Retry and
+ * Catch look at, and its cause for people: rappel_fail(t, "My.Error", "%s", why). */
 #define rappel_fail(t, ...) ((t)->api->fail((t), __VA_ARGS__))
 
 /* The error counts as this one, too: nearest first, at most 32. */
