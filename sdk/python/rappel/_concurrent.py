@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import collections
 import queue
-import signal
 import sys
 import threading
 import time
 from typing import Any, Deque, Dict, List, Optional
 
-from rappel import _strays
+from rappel import _strays, _term
 from rappel._beats import Beats
 from rappel._context import LATER, Context, running
 from rappel._errors import Cancelled
 from rappel._registry import Action
 from rappel._wire import (BATCH_BYTES, CANCEL, COMPLETION, DISPATCH, DRAIN,
-                          RECALL, Answers, Wire, end_by_term, leave,
-                          term_in_time)
+                          RECALL, Answers, Wire, leave)
 
 _now_ns = time.monotonic_ns
 
@@ -71,7 +69,7 @@ class Concurrent:
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        signal.signal(signal.SIGTERM, self._on_term)
+        self.term = _term.Term(self._on_term)
         writer = self._thread(self._write, "rappel writer")
         self._thread(self._read, "rappel reader")
         self._thread(self._reap, "rappel reaper")
@@ -85,7 +83,7 @@ class Concurrent:
         self.outbox.put(None)
         writer.join()
         if self.terminating:
-            end_by_term()
+            _term.end()
 
     @staticmethod
     def _thread(target: Any, name: str) -> threading.Thread:
@@ -102,7 +100,7 @@ class Concurrent:
 
     def _on_term(self, number: int, frame: Any) -> None:
         # It may have interrupted who holds the lock: later, in the loop.
-        term_in_time()
+        self.term.begin()
         self.loop.call_soon_threadsafe(self._terminate)
 
     def _terminate(self) -> None:

@@ -94,7 +94,8 @@ def _class_name(cls: type) -> str:
 
 def _message(exc: BaseException) -> str:
     if isinstance(exc, ActionError):
-        return exc.cause if isinstance(exc.cause, str) else repr(exc.cause)
+        given = getattr(exc, "cause", "")
+        return given if isinstance(given, str) else repr(given)
     try:
         return str(exc)
     except Exception:  # pylint: disable=broad-except
@@ -132,12 +133,13 @@ def describe(exc: BaseException) -> Tuple[str, str, List[str]]:
     cls = type(exc)
     name = _class_name(cls)
     kinds = []
-    given = _name(exc.name if isinstance(exc, ActionError)
+    # A subclass need not have called our __init__().
+    given = _name(getattr(exc, "name", None) if isinstance(exc, ActionError)
                   else exc.__dict__.get("rappel_error"))
     if given is not None and given != name:
         kinds, name = [name], given
     if isinstance(exc, ActionError):
-        kinds = [kind for kind in map(_name, exc.kinds)
+        kinds = [kind for kind in map(_name, getattr(exc, "kinds", ()))
                  if kind is not None] + kinds
     for base in cls.__mro__[1:]:
         if issubclass(base, Exception):

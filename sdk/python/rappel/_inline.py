@@ -18,22 +18,19 @@ import threading
 import time
 from typing import Any, Deque, Dict, List, NoReturn, Optional
 
-from rappel import _strays
+from rappel import _strays, _term
 from rappel._beats import Beats
 from rappel._context import LATER, Context, running
 from rappel._errors import Cancelled
 from rappel._registry import Action
 from rappel._wire import (BATCH_BYTES, CANCEL, COMPLETION, DISPATCH, DRAIN,
-                          RECALL, Answers, Frame, Wire, end_by_term,
-                          term_in_time)
+                          RECALL, Answers, Frame, Wire)
 
 HOLD_NS = 1_000_000   # no answer waits longer for company
 QUICK_US = 500        # what takes longer in the mean is not waited for
 TICK_SECONDS = 0.005
 QUIET_TICKS = 40      # after so many without work the watch sleeps
 POLL_MS = 50
-# Wakes a main thread that waits in a system call; by default it does nothing.
-WAKE = signal.SIGURG
 
 _now_ns = time.monotonic_ns
 
@@ -67,8 +64,8 @@ class Inline:
     # ---- its life ----
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, self._on_term)
-        signal.signal(WAKE, self._on_wake)
+        self.term = _term.Term(self._on_term)
+        signal.signal(_term.WAKE, self._on_wake)
         threading.Thread(target=self._watch, name="rappel watch",
                          daemon=True).start()
         waiting = self.waiting
@@ -135,7 +132,7 @@ class Inline:
             return
         if action.mean_us > QUICK_US and self.out:
             self.flush()
-        ctx = Context(item, self.beats.beat)
+        ctx = Context(item, self._beat)
         if not action.is_async:
             ctx.interrupt = self._interrupt
         begun = ctx.begun_ns
@@ -195,6 +192,19 @@ class Inline:
         if items:
             self.wire.send(COMPLETION, items, wait)
 
+    def _beat(self, ctx: Context, progress: Any) -> None:
+        if self.armed is not ctx or \
+                threading.current_thread() is not threading.main_thread():
+            self.beats.beat(ctx, progress)
+            return
+        # Nothing may be raised in the middle of a frame.
+        self.armed = None
+        try:
+            self.beats.beat(ctx, progress)
+        finally:
+            self.armed = ctx
+        ctx.raise_if_cancelled()
+
     def _run_async(self, action: Action, value: Any, ctx: Context) -> Any:
         """The loop runs while an async action does, and only then."""
         if self.loop is None:
@@ -217,7 +227,7 @@ class Inline:
 
     def _interrupt(self) -> None:
         """Its context says cancelled: see that the main thread looks."""
-        signal.pthread_kill(threading.main_thread().ident or 0, WAKE)
+        signal.pthread_kill(threading.main_thread().ident or 0, _term.WAKE)
 
     def _on_wake(self, number: int, frame: Any) -> None:
         """In the main thread, between two instructions of anything."""
@@ -231,13 +241,13 @@ class Inline:
         if ctx is None:
             self._end_by_term()
         self.terminating = True
-        term_in_time()
+        self.term.begin()
         ctx.cancel()
 
     def _end_by_term(self) -> NoReturn:
         # The main thread may be in the middle of sending.
         self.flush(wait=False)
-        end_by_term()
+        _term.end()
 
     # ---- the watch: a thread of its own ----
 

@@ -8,7 +8,6 @@ it does: nobody is left to work for.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import struct
 import sys
@@ -27,8 +26,6 @@ DONE, FAILED, NOT_BEGUN, LATER = 0, 1, 2, 3
 
 EXIT_GONE = 0
 EXIT_PROTOCOL = 70
-
-TERM_SECONDS = 0.7  # SIGKILL comes after one
 
 FRAME_BYTES_MAX = 16 << 20
 READ_BYTES = 64 << 10
@@ -54,23 +51,6 @@ def leave(code: int, line: str = "") -> NoReturn:
         except OSError:
             pass
     os._exit(code)
-
-
-def end_by_term() -> NoReturn:
-    """As if nobody had caught SIGTERM. In the main thread."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGTERM)
-    os._exit(EXIT_GONE)
-
-
-def term_in_time() -> None:
-    """The same by the next SIGTERM, and in any case in a while. In the main
-    thread, for what runs and does not care that it was cancelled."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    timer = threading.Timer(TERM_SECONDS, os.kill,
-                            (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
 
 
 class ProtocolError(Exception):
@@ -264,7 +244,11 @@ class Answers:
 
     def failed(self, item: List[Any], run_us: int,
                exc: BaseException) -> bytes:
-        name, cause, kinds = describe(exc)
+        try:
+            name, cause, kinds = describe(exc)
+        except Exception as broken:  # pylint: disable=broad-except
+            name, kinds = type(exc).__name__[:32], []
+            cause = f"the exception cannot be described: {broken!r:.500}"
         answer = [*item[:4], FAILED, run_us, name, cause]
         if kinds:
             answer.append({"kinds": kinds})

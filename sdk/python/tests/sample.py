@@ -197,6 +197,22 @@ def says(input, ctx):
 
 
 @action
+def spins(ctx):
+    while True:
+        ctx.heartbeat("spins")
+
+
+class Indescribable(ActionError):
+    def __init__(self):
+        self.kinds = 7
+
+
+@action
+def indescribable():
+    raise Indescribable
+
+
+@action
 def deaf(ctx):
     """Never minds."""
     while True:
@@ -275,6 +291,7 @@ def forks(ctx):
     if pid == 0:
         try:
             ctx.heartbeat("child")
+            os.kill(os.getpid(), signal.SIGTERM)
         finally:
             os._exit(5)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

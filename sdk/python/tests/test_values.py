@@ -154,6 +154,14 @@ class Errors(unittest.TestCase):
         self.assertEqual(len(kinds), 32)
         self.assertTrue(all(len(kind) <= 128 for kind in kinds))
 
+    def test_a_subclass_of_its_own(self):
+        class Odd(_errors.ActionError):
+            def __init__(self, number):
+                self.number = number
+
+        self.assertEqual(_errors.describe(Odd(5))[::2],
+                         ("Odd", ["ActionError", "Exception"]))
+
     def test_a_message_that_cannot_be_had(self):
         class Bad(Exception):
             def __str__(self):

@@ -139,6 +139,9 @@ class Basics(Case):
                 {"kinds": ["LookupError", "Exception"]})
             self.assertIn("\\udc80", worker.attempt(prefix + "fails",
                                                     "surrogate")[2])
+            name, cause, *_ = worker.attempt("indescribable")[1:]
+            self.assertEqual(name, "Indescribable")
+            self.assertIn("cannot be described: TypeError", cause)
             cause = worker.attempt(prefix + "fails", "long")[2]
             self.assertLess(len(cause), 8000)
             self.assertIn("(cut)", cause)
@@ -202,7 +205,7 @@ class Basics(Case):
         name, cause = worker.attempt("huge_progress")[1:3]
         self.assertEqual(name, "Rappel.ResultInvalid")
         self.assertIn("progress has 5003 bytes", cause)
-        self.assertEqual(worker.run("forks"), 5)
+        self.assertEqual(worker.run("forks"), -signal.SIGTERM)
 
     def test_many_heartbeats(self):
         """A few of them, the last among these, none behind the answer."""
@@ -250,6 +253,15 @@ class Basics(Case):
             self.assertLess(time.monotonic() - begun, 10)
         self.assertIn("cleans up", worker.log())
         self.assertEqual(worker.run("echo", "goes on"), "goes on")
+
+    def test_cancel_in_the_middle_of_a_heartbeat(self):
+        worker = self.worker()
+        for token in range(1, 20):
+            worker.dispatch((token, "spins", None))
+            worker.wait_beat(token)
+            worker.cancel(token)
+            self.assertEqual(worker.answer(token)[:2],
+                             (FAILED, "Rappel.Cancelled"))
 
     def test_cancel_of_what_waits(self):
         worker = self.worker()
