@@ -35,8 +35,9 @@ def _import_failed(name: str, exc: BaseException) -> Unusable:
                     f"PYTHONPATH={os.environ.get('PYTHONPATH', '')})")
             return Unusable(f'module "{name}" does not import: {what}')
         place = f"{frames[-1].filename}:{frames[-1].lineno}"
-    return Unusable(f'module "{name}" does not import: {what} ({place}); try '
-                    f"python3 -m rappel.worker --check {name}")
+    # The place first: status shows the beginning of a long line.
+    return Unusable(f'{place}: module "{name}" does not import: {what}; mend '
+                    "it, and try it with --check")
 
 
 def _conflict(first: Action, second: Action) -> Unusable:

@@ -43,17 +43,18 @@ class Startup(unittest.TestCase):
         self.write("prices.py", "def table():\n    return 1 / 0\n\n")
         path, line = self.load("import rappel\nimport prices\n\n"
                                "TABLE = prices.table()\n")
-        self.assertIn('module "shop" does not import: ZeroDivisionError: '
-                      "division by zero", line)
-        self.assertIn(os.path.join(self.folder, "prices.py") + ":2)", line)
-        self.assertIn("--check shop", line)
+        self.assertEqual(
+            line, f"rappel.worker: {self.folder}/prices.py:2: module "
+            '"shop" does not import: ZeroDivisionError: division by zero; '
+            "mend it, and try it with --check\n")
 
     def test_syntax_errors_and_calls_of_exit(self):
         path, line = self.load("def f(:\n")
         self.assertIn("SyntaxError: ", line)
         self.assertIn(path + ":1", line)
         path, line = self.load("import sys\n\nsys.exit('no\\nlicence')\n")
-        self.assertIn(f"SystemExit: no licence ({path}:3)", line)
+        self.assertIn(f'{path}:3: module "shop" does not import: SystemExit: '
+                      "no licence;", line)
 
     def test_no_such_module(self):
         line = self.refused("no_such_shop")
