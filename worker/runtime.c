@@ -561,8 +561,6 @@ runtime_run(const struct runtime_config *config)
 	rt.value_bytes_max = config->value_bytes_max;
 	rt.registry = config->registry;
 	inbox_init(&rt.inbox, rt.fd, rt.slot, rt.spawn);
-	/* Programs that actions start have no business with it. */
-	(void)fcntl(rt.fd, F_SETFD, FD_CLOEXEC);
 	board_open(config->board_fd);
 	hello_send();
 	do {

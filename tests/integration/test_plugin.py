@@ -175,18 +175,6 @@ class Loading(unittest.TestCase):
             "(3)", self.refused("--plugin", self.probe, PROBE_REFUSES="disk 1",
                          RAPPEL_FD="3", RAPPEL_SLOT="0", RAPPEL_SPAWN="1"))
 
-    def test_status_shows_why(self):
-        """Once for the pool, and the daemon goes on."""
-        pool = Pool("host=/nowhere", 1)
-        self.addCleanup(pool.remove)
-        pool.env["RAPPEL_WORKER"] = wrapper(pool.folder, "--plugin",
-                                            "/nowhere/at-all.so")
-        pool.start()
-        wait_for("status shows it", lambda: any(
-            p["last_exit"] == "exit status 78" and
-            "check its path" in "".join(p["last_output"])
-            for p in pool.status().get("processes", [])))
-
     @unittest.skipUnless(shutil.which("c++"), "no C++ compiler")
     def test_in_c_plus_plus(self):
         path = build("plus.cc", os.path.join(self.folder, "plus.so"))
@@ -422,13 +410,24 @@ class Example(Case):
 class WholePool(databasecase.DatabaseCase):
     """A database, a daemon, and the example as its user builds it."""
 
-    def pool(self, *words):
-        pool = Pool(self.conninfo, 2)
+    def pool(self, **plugins):
+        """One worker of ours, and groups that have these plugins."""
+        pool = Pool(self.conninfo, 1)
         self.addCleanup(pool.remove)
-        pool.env["RAPPEL_WORKER"] = wrapper(pool.folder, *words)
+        pool.env["RAPPEL_CONFIG"] = os.path.join(pool.folder, "conf")
+        with open(pool.env["RAPPEL_CONFIG"], "w", encoding="utf-8") as conf:
+            for name, module in plugins.items():
+                conf.write(f"[group {name}]\nprogram = rappel-worker "
+                           f"--no-builtin --plugin {module}\n")
         pool.start()
-        pool.wait_running()
-        return pool
+
+        def groups():
+            return {group["name"]: group
+                    for group in pool.status().get("groups", [])}
+        wait_for("every group works, or says why not", lambda: groups() and
+                 all(g["ready"] == g["workers"] or g["trouble"]
+                     for g in groups().values()))
+        return groups()
 
     def run_workflow(self, name, value):
         done = harness.ctl("run", "start", name, "--wait", "--json",
@@ -447,7 +446,13 @@ class WholePool(databasecase.DatabaseCase):
             "StartAt": "T", "States": {"T": dict(task, Retry=retry)}})
         harness.register(self.conninfo, "broken", {
             "StartAt": "T", "States": {"T": task}})
-        self.pool("--plugin", probe)
+        found = self.pool(good=probe, bad="/nowhere/at-all.so")
+        # What cannot be loaded is told, and the others go on.
+        self.assertIn("plugin '/nowhere/at-all.so': cannot open shared "
+                      "object file: No such file or directory: check its "
+                      "path and mode, and ldd",
+                      found["bad"]["trouble"]["reason"])
+        self.assertIsNone(found["good"]["trouble"])
         self.assertEqual(self.run_workflow("mended", None)["output"], 2)
         found = self.run_workflow("broken", None)
         self.assertEqual((found["error"], found["cause"]),
@@ -487,7 +492,7 @@ class WholePool(databasecase.DatabaseCase):
         with open(os.path.join(harness.ROOT, "examples",
                                "hash-chain.asl.json"), encoding="utf-8") as f:
             harness.register(self.conninfo, "hash-chain", f.read())
-        self.pool("--plugin", module)
+        self.pool(chain=module)
         digest = "ä".encode()
         for _ in range(20000):
             digest = hashlib.sha256(digest).digest()
