@@ -3,10 +3,13 @@
  */
 #include "worker/command_env.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -173,20 +176,17 @@ command_env_get(const struct command_env *e, const char *name)
 	return there != NULL ? *there + len + 1 : NULL;
 }
 
-char **
-command_env_paths(struct command_env *e, const char *program)
+static char **
+program_paths(struct arena *a, const char *path, const char *program)
 {
-	const char *path = command_env_get(e, "PATH");
 	size_t count = 2, program_len = strlen(program);
 	char **list, **next;
 
-	if (path == NULL)
-		path = PATH_DEFAULT;
 	for (const char *p = path; *p != '\0'; p++)
 		count += *p == ':';
-	list = next = arena_zalloc(e->arena, count * sizeof(*list));
+	list = next = arena_zalloc(a, count * sizeof(*list));
 	if (strchr(program, '/') != NULL) {
-		*next = arena_strndup(e->arena, program, program_len);
+		*next = arena_strndup(a, program, program_len);
 		return list;
 	}
 	while (*path != '\0') {
@@ -195,8 +195,7 @@ command_env_paths(struct command_env *e, const char *program)
 		/* An empty one would mean the folder it runs in, which holds
 		 * data and not programs. */
 		if (len > 0) {
-			char *full =
-			    arena_alloc(e->arena, len + program_len + 2);
+			char *full = arena_alloc(a, len + program_len + 2);
 
 			memcpy(full, path, len);
 			full[len] = '/';
@@ -207,4 +206,70 @@ command_env_paths(struct command_env *e, const char *program)
 		path += *path == ':';
 	}
 	return list;
+}
+
+char **
+command_env_paths(struct command_env *e, const char *program)
+{
+	const char *path = command_env_get(e, "PATH");
+
+	return program_paths(e->arena, path != NULL ? path : PATH_DEFAULT,
+			     program);
+}
+
+/* The PATH that the action sets, or else the worker's. */
+static const char *
+input_path(const struct command_input *input)
+{
+	const char *path = getenv("PATH");
+
+	for (uint32_t i = 0; i < input->env_count; i++) {
+		if (strncmp(input->env[i], "PATH=", 5) == 0)
+			path = input->env[i] + 5;
+		else if (strcmp(input->env[i], "PATH") == 0)
+			path = NULL;
+	}
+	return path != NULL ? path : PATH_DEFAULT;
+}
+
+int
+command_env_check(const struct command_input *input, struct error *err)
+{
+	const char *program = input->argv[0], *path = input_path(input);
+	int error = ENOENT;
+	struct arena *a;
+	char **list;
+
+	/* Not known yet: what the input says, and where it will run. */
+	if (strchr(program, '{') != NULL || strchr(path, '{') != NULL ||
+	    (program[0] != '/' && strchr(program, '/') != NULL))
+		return 0;
+	a = arena_create(ARENA_BYTES);
+	list = program_paths(a, path, program);
+	for (; *list != NULL && error != 0; list++) {
+		struct stat st;
+
+		if (stat(*list, &st) != 0)
+			continue;
+		error = EACCES;
+		if (S_ISREG(st.st_mode) && access(*list, X_OK) == 0)
+			error = 0;
+	}
+	arena_destroy(&a);
+	if (error == 0)
+		return 0;
+	snprintf(err->field, sizeof(err->field), "command");
+	if (program[0] == '/')
+		error_set(err, "program \"%.200s\": %s", program,
+			  error == EACCES ? "it is not executable"
+					  : strerror(error));
+	else
+		error_set(err,
+			  "program \"%.100s\" %s PATH: install it, or name it "
+			  "with its folder (PATH is %.150s)",
+			  program,
+			  error == EACCES ? "is not executable in"
+					  : "is not in",
+			  path);
+	return -EINVAL;
 }

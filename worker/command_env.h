@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "common/assert.h"
+#include "common/error.h"
 #include "common/mem.h"
 #include "worker/command_input.h"
 #include "worker/worker.h"
@@ -36,5 +38,10 @@ const char *command_env_get(const struct command_env *e, const char *name);
  * arena.
  */
 char **command_env_paths(struct command_env *e, const char *program);
+
+/* Whether the program is there, as far as that can be told before there is an
+ * input: 0, or -EINVAL with err. */
+int command_env_check(const struct command_input *input,
+		      struct error *err) MUST_CHECK;
 
 #endif

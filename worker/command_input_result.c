@@ -166,14 +166,15 @@ read_from(const struct command_reader *r)
 	return 0;
 }
 
-/* The template of an action's result is filled when the program has ended. */
+/* Filled when the program has ended; but a key that is missing is better
+ * found before it begins. */
 static int
 read_result(const struct command_reader *r)
 {
-	static const uint8_t null_value[] = { 0xc0 };
-	struct command_values check = { FILL_CHECK,
-					SLICE_NONE,
-					{ null_value, 1 } };
+	static const uint8_t empty_text[] = { 0xa0 };
+	struct command_values check = { r->values.fill,
+					r->values.map,
+					{ empty_text, sizeof(empty_text) } };
 	struct buf unused = BUF_EMPTY;
 	struct slice value;
 	int rc = 0;

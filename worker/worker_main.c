@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/command_dir.h"
+#include "worker/commands.h"
 #include "worker/plugin.h"
 #include "worker/registry.h"
 #include "worker/runtime.h"
@@ -26,11 +27,13 @@
 #define VALUE_BYTES_DEFAULT (1U << 20)
 
 static const char usage[] =
-    "usage: rappel-worker [--plugin FILE]... [--no-builtin] [--list]\n"
+    "usage: rappel-worker [--plugin FILE]... [--commands FILE]...\n"
+    "                     [--no-builtin] [--list]\n"
     "  --plugin FILE  a shared module with actions; a name without a slash\n"
     "                 is one in " RAPPEL_PLUGIN_DIR "\n"
+    "  --commands FILE  a JSON file with actions that are commands\n"
     "  --no-builtin   without noop, echo, sleep, fail and command\n"
-    "  --list         check the plugins, list all actions and end\n"
+    "  --list         check the files, list all actions and end\n"
     "  --version\n"
     "It is started by rappeld, which sets RAPPEL_FD, RAPPEL_SLOT and\n"
     "RAPPEL_SPAWN.\n";
@@ -38,6 +41,8 @@ static const char usage[] =
 struct options {
 	const char **plugins; /* in the order in which they are named */
 	uint32_t plugin_count;
+	const char **commands; /* files, likewise */
+	uint32_t commands_count;
 	bool builtin;
 	bool list;
 };
@@ -63,6 +68,7 @@ options_read(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{ "plugin", required_argument, NULL, 'p' },
+		{ "commands", required_argument, NULL, 'c' },
 		{ "no-builtin", no_argument, NULL, 'n' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "version", no_argument, NULL, 'v' },
@@ -73,10 +79,14 @@ options_read(int argc, char **argv, struct options *o)
 
 	*o = (struct options){ .builtin = true };
 	o->plugins = mem_calloc((size_t)argc, sizeof(*o->plugins));
+	o->commands = mem_calloc((size_t)argc, sizeof(*o->commands));
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'p':
 			o->plugins[o->plugin_count++] = optarg;
+			break;
+		case 'c':
+			o->commands[o->commands_count++] = optarg;
 			break;
 		case 'n':
 			o->builtin = false;
@@ -111,11 +121,27 @@ plugin_bad(const char *file, const struct error *err)
 	return EXIT_CONFIG;
 }
 
+/* One line as well, whatever is quoted in it. */
+static int
+commands_bad(const char *file, struct error *err)
+{
+	char line[16] = "";
+
+	for (char *c = err->message; *c != '\0'; c++) {
+		if ((unsigned char)*c < ' ')
+			*c = '?';
+	}
+	if (err->line > 0)
+		snprintf(line, sizeof(line), ":%u", err->line);
+	fprintf(stderr, "rappel-worker: %s%s: %s\n", file, line, err->message);
+	return EXIT_CONFIG;
+}
+
 /* Everything that can be known before code of a plugin runs. 0, or how to
  * exit. */
 static int
 actions_gather(const struct options *o, struct plugins *plugins,
-	       struct registry *registry)
+	       struct commands *commands, struct registry *registry)
 {
 	struct error err = { 0 };
 
@@ -125,9 +151,13 @@ actions_gather(const struct options *o, struct plugins *plugins,
 		if (plugins_load(plugins, o->plugins[i], registry, &err) < 0)
 			return plugin_bad(o->plugins[i], &err);
 	}
+	for (uint32_t i = 0; i < o->commands_count; i++) {
+		if (commands_load(commands, o->commands[i], registry, &err) < 0)
+			return commands_bad(o->commands[i], &err);
+	}
 	if (registry->count == 0) {
 		fputs("rappel-worker: it serves no action: --no-builtin "
-		      "needs a --plugin\n",
+		      "needs a --plugin or --commands\n",
 		      stderr);
 		return EXIT_CONFIG;
 	}
@@ -189,17 +219,20 @@ main(int argc, char **argv)
 {
 	struct registry registry = REGISTRY_EMPTY;
 	struct plugins *plugins = plugins_create(RAPPEL_PLUGIN_DIR);
+	struct commands *commands = commands_create();
 	struct options options;
 	int rc;
 
 	options_read(argc, argv, &options);
-	rc = actions_gather(&options, plugins, &registry);
+	rc = actions_gather(&options, plugins, commands, &registry);
 	if (rc == 0 && options.list)
 		list(&registry);
 	else if (rc == 0)
 		rc = serve(&registry, plugins);
 	plugins_destroy(&plugins);
+	commands_destroy(&commands);
 	registry_fini(&registry);
 	free(options.plugins);
+	free(options.commands);
 	return rc;
 }

@@ -111,7 +111,7 @@ class Loading(unittest.TestCase):
         self.assertEqual(
             self.refused("--no-builtin"),
             "rappel-worker: it serves no action: --no-builtin needs a "
-            "--plugin")
+            "--plugin or --commands")
 
     def test_files_that_are_none(self):
         said = self.refused("--plugin", "/nowhere/at-all.so")
