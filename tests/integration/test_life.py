@@ -131,13 +131,13 @@ class Recycling(LifeCase):
     def test_after_so_many_actions(self):
         self.env["RAPPEL_WORKER_RECYCLE_ACTIONS"] = "40"
         peer, hello = self.pool()
-        self.assertEqual(self.work(peer, hello[0], list(range(29))),
-                         list(range(29)))
-        self.dispatch(peer, hello[0], *[(n, "echo", n) for n in range(11)])
+        self.assertEqual(self.work(peer, hello[0], list(range(1, 30))),
+                         list(range(1, 30)))
+        self.dispatch(peer, hello[0], *[(n, "echo", n) for n in range(1, 12)])
         fresh = self.replaced(peer, 0, 2, 40)
         self.assertEqual(fresh[1:3], [2, 1])
         # What was its slot is the next one's.
-        self.dispatch(peer, fresh, *[(n, "echo", n) for n in range(40)])
+        self.dispatch(peer, fresh, *[(n, "echo", n) for n in range(1, 41)])
         again = self.replaced(peer, 2, 0, 40)
         self.assertEqual(again[1:3], [0, 2])
         self.assertEqual(sorted(self.workers_of()), [0, 1])
@@ -251,7 +251,7 @@ class Restarting(LifeCase):
         peer, hello = self.pool()
         for slot in (0, 1):
             self.begin(peer, hello[slot],
-                       (slot, "sleep", {"seconds": 1000}))
+                       (slot + 1, "sleep", {"seconds": 1000}))
         begun = time.monotonic()
         self.ask("restart")
         for _ in range(2):
@@ -439,18 +439,32 @@ class Stopped(LifeCase):
 
 class Orphans(LifeCase):
 
+    # Its own group is not left behind: it is killed when the program ends.
     FORKER = ("(setsid sh -c 'sleep 1000 & (setsid sleep 1001 &) ; "
-              "exec sleep 1002' <&- >&- 2>&- &) ; "
-              "(sleep 1003 &) ; echo 1")
+              "exec sleep 1002' <&- >&- 2>&- &) ; (setsid sleep 1003 &) ; "
+              "while [ ! -e {go} ]; do sleep 0.01; done; echo 1")
 
     def forked(self, peer, hello):
         """Has a worker start processes that leave its group and session."""
-        self.dispatch(peer, hello, (1, "command",
-                                    {"command": ["sh", "-c", self.FORKER]}))
+        def sleepers():
+            found = []
+            for pid in children_of(hello[4]["pid"]):
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as text:
+                        if text.read().startswith(b"sleep\x00100"):
+                            found.append(pid)
+                except OSError:
+                    pass
+            return len(found) == 4 and found
+
+        go = os.path.join(self.folder, f"go.{hello[1]}")
+        self.dispatch(peer, hello, (1, "command", {
+            "command": ["sh", "-c", self.FORKER.format(go=go)]}))
+        left = wait_for("they run", sleepers)
+        with open(go, "w", encoding="utf-8"):
+            pass
         peer.expect(COMPLETION)
-        pid = hello[4]["pid"]
-        return wait_for("they run", lambda: len(children_of(pid)) >= 4 and
-                        children_of(pid))
+        return left
 
     def test_of_a_killed_worker(self):
         peer, hello = self.pool()

@@ -52,7 +52,7 @@ class Reload(Case):
             "at_next_start": ["pool_name", "lease"]})
         hello[2] = peer.expect(HELLO, 2)
         # The limits of those that live, too.
-        self.dispatch(peer, hello[0], *[(n, "echo", n) for n in range(4)])
+        self.dispatch(peer, hello[0], *[(n, "echo", n) for n in range(1, 5)])
         self.assertEqual(peer.expect(HELLO)[1], 3)
         peer.expect(GONE, 0)
         self.assertIn("level=debug comp=supervisor", self.log())
