@@ -65,6 +65,18 @@ def alive(pid):
         return False
 
 
+def pid_in(path):
+    """The pid that a program wrote there, once it did."""
+    def there():
+        try:
+            with open(path, encoding="utf-8") as text:
+                found = text.read()
+            return found.endswith("\n") and int(found)
+        except FileNotFoundError:
+            return False
+    return wait_for(f"{path} holds a pid", there)
+
+
 class Peer:
     """One end of a frame connection."""
 

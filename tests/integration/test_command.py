@@ -8,19 +8,7 @@ import time
 import unittest
 
 from supervised import (CANCEL, COMPLETION, DISPATCH, HEARTBEAT, INSTANCE,
-                        Case, alive, wait_for)
-
-
-def pid_in(path):
-    """The pid that a program wrote there, once it did."""
-    def there():
-        try:
-            with open(path, encoding="utf-8") as text:
-                found = text.read()
-            return found.endswith("\n") and int(found)
-        except FileNotFoundError:
-            return False
-    return wait_for(f"{path} holds a pid", there)
+                        Case, alive, pid_in, wait_for)
 
 
 class Commands(Case):
