@@ -1,7 +1,11 @@
-"""A real flusher whose workers the test plays: it decides what begins, what is
-answered, and when."""
+"""What tests of dispatching have in common.
+
+Played has a real flusher whose workers the test plays: it decides what begins,
+what is answered, and when. Pools has real pools.
+"""
 
 import json
+import os
 import time
 
 import checker
@@ -9,7 +13,10 @@ import databasecase
 import fakesupervisor
 import harness
 import load
+import pool as pools
 from pool import wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Case(databasecase.DatabaseCase):
@@ -83,3 +90,52 @@ class Played(Case):
     def wait_items(self, flusher, count, slot=None):
         wait_for(f"{count} items", lambda: len(
             flusher.items if slot is None else flusher.of(slot)) >= count)
+
+
+class Pools(Case):
+    """Real pools, whose workers keep a record of what they do."""
+
+    worker = None  # its program, here; its first argument is the record
+
+    def pool(self, workers, *arguments, **settings):
+        pool = pools.Pool(self.conninfo, workers, **settings)
+        self.addCleanup(pool.remove)
+        program = os.path.join(pool.folder, "worker")
+        with open(program, "w", encoding="utf-8") as script:
+            script.write(f"#!/bin/sh\nexec /usr/bin/python3 -B "
+                         f"{HERE}/{self.worker} {pool.record} "
+                         f"{' '.join(map(str, arguments))}\n")
+        os.chmod(program, 0o755)
+        pool.env["RAPPEL_WORKER"] = program
+        pool.start().wait_running()
+        return pool
+
+    def record(self, pool, what=None):
+        """(what, µs, instance, attempt, slot, spawn)"""
+        with open(pool.record, encoding="utf-8") as lines:
+            found = [line.split("\t") for line in lines.read().splitlines()]
+        return [(w, int(at), instance, int(attempt), int(slot), int(spawn))
+                for w, at, instance, attempt, slot, spawn in found
+                if what in (None, w)]
+
+    def quicken(self, pool, count=200):
+        """So many quick ones, so that they are sent ahead."""
+        self.begin("work", *range(count))
+        self.wait_statuses(pool.log_tail, succeeded=count)
+        self.forget()
+        os.truncate(pool.record, 0)
+
+    def longest_wait(self, pool, slow):
+        """How long a worker had nothing to do while others waited, in ms."""
+        record = self.record(pool)
+        [(begun, busy)] = [(at, slot) for what, at, instance, _, slot, _ in
+                           record if what == "START" and instance == slow]
+        free = [(at, what) for what, at, _, _, slot, _ in record
+                if slot != busy and at >= begun and what in
+                ("START", "SENT", "END")]
+        last, longest = begun, 0
+        for at, what in free:
+            if what == "START":
+                longest = max(longest, at - last)
+            last = at
+        return longest / 1000

@@ -313,5 +313,85 @@ class Played(played.Played):
         self.wait_statuses(flusher.log, succeeded=1)
 
 
+class Pools(played.Pools):
+    worker = "placesworker.py"
+
+    def setUp(self):
+        super().setUp()
+        harness.register(self.conninfo, "beating",
+                         load.task("work", HeartbeatSeconds=1))
+
+    def moments(self, pool, *names):
+        """When each of these was first recorded, in ms from the first on."""
+        found = {}
+        for what, at, *_ in self.record(pool):
+            found.setdefault(what, at)
+        return [(found[name] - found[names[0]]) / 1000 for name in names]
+
+    def wait_recorded(self, pool, what, count=1):
+        wait_for(f"{count} times {what}",
+                 lambda: len(self.record(pool, what)) >= count)
+
+    def test_cancelled(self):
+        """The running code hears of it, ends, and its worker lives on."""
+        pool = self.pool(1, 2, 2)
+        [run] = self.begin("work", {"seconds": 60})
+        self.wait_recorded(pool, "START")
+        begun = time.monotonic()
+        self.query("SELECT rappel.cancel_workflow(%s)", run)
+        self.wait_recorded(pool, "END")
+        print(f"ended {(time.monotonic() - begun) * 1000:.0f} ms after"
+              " the cancel")
+        self.assertLess(time.monotonic() - begun, 0.5)
+        self.begin("work", 1)
+        self.wait_statuses(pool.log_tail, cancelled=1, succeeded=1)
+        self.assertEqual({r[5] for r in self.record(pool)}, {1})
+        self.assertEqual(self.record(pool, "TERM"), [])
+
+    def test_told_then_asked_then_killed(self):
+        """CANCEL, SIGTERM after the grace, SIGKILL a second later; what ran
+        beside it runs anew, not charged."""
+        pool = self.pool(1, 2, 2, cancel_grace="0.5s")
+        run, other = self.begin(
+            "work", {"seconds": 60, "deaf": True, "stubborn": True},
+            {"seconds": 3})
+        self.wait_recorded(pool, "START", 2)
+        [pid] = pool.pids("worker")
+        self.query("SELECT rappel.cancel_workflow(%s)", run)
+        self.wait_recorded(pool, "TERM")
+        asked = time.monotonic()
+        wait_for("it is dead", lambda: pid not in pool.pids("worker"))
+        dead = time.monotonic() - asked
+        _, term = self.moments(pool, "CANCEL", "TERM")
+        print(f"SIGTERM {term:.0f} ms after CANCEL,"
+              f" dead {dead * 1000:.0f} ms after that")
+        self.assertLess(abs(term - 500), 200)
+        self.assertLess(abs(dead - 1), 0.3)
+        self.wait_statuses(pool.log_tail, cancelled=1, succeeded=1)
+        self.assertEqual([(r[3], r[5]) for r in self.record(pool, "START")
+                          if r[2] == other.replace("-", "")],
+                         [(1, 1), (1, 2)])
+        self.clean()
+
+    def test_progress_and_silence(self):
+        """Three steps, then nothing for longer than HeartbeatSeconds."""
+        pool = self.pool(1, 2, 2, cancel_grace="10s")
+        steps = [{"step": n} for n in range(1, 4)]
+        self.begin("beating", {"beats": steps, "seconds": 60})
+        self.begin("work", {"beats": ["a"] * 30})
+        wait_for("the last step can be seen", lambda: self.query(
+            "SELECT 1 FROM rappel.action_progress"
+            " WHERE progress::text = %s", '{"step":3}'))
+        self.wait_recorded(pool, "CANCEL")
+        self.wait_statuses(pool.log_tail, failed=1, succeeded=1)
+        self.assertEqual(self.query("SELECT error FROM rappel.instances"
+                                    " WHERE status = 'failed'"),
+                         [("States.HeartbeatTimeout",)])
+        wait_for("it is gone with its attempt", lambda: self.query(
+            "SELECT count(*) FROM rappel.action_progress") == [(0,)])
+        self.assertEqual({r[5] for r in self.record(pool)}, {1})
+        self.clean()
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

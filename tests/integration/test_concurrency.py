@@ -6,19 +6,15 @@ waits. Played has workers that the test plays; Pools has real ones
 (placesworker.py), which keep a record of what they do.
 """
 
-import os
 import time
 import unittest
 
 import databasecase
 import fakesupervisor
 import played
-import pool as pools
 import scoreboard
 from fakesupervisor import KILL, RECALL
 from pool import wait_for
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
@@ -243,6 +239,89 @@ class Played(played.Played):
         self.complete(after, 0, after.of(0))
         self.wait_statuses(after.log, succeeded=6)
         self.assertEqual(after.told(KILL), [])
+        self.clean()
+
+
+class Pools(played.Pools):
+    worker = "placesworker.py"
+
+    def started_once(self, pool):
+        started = [r[2] for r in self.record(pool, "START")]
+        self.assertEqual(len(started), len(set(started)))
+        return started
+
+    def test_never_more_and_never_fewer(self):
+        """Four at once, from the first to the last but four."""
+        pool = self.pool(1, 4, 4)
+        gaps = []
+        for _ in range(3):  # a machine may be busy with something else
+            self.begin("work", *[{"seconds": 0.1}] * 24)
+            self.wait_statuses(pool.log_tail, succeeded=24)
+            starts = sorted(r[1] for r in self.record(pool, "START"))[-24:]
+            ends = sorted(r[1] for r in self.record(pool, "END"))[-24:]
+            events = sorted([(at, -1) for at in ends] +
+                            [(at, 1) for at in starts])
+            running = most = longest = 0
+            for (at, step), (after, _) in zip(events, events[1:]):
+                running += step
+                most = max(most, running)
+                if starts[3] < at < starts[-1] and running < 4:
+                    longest = max(longest, after - at)
+            self.assertEqual(most, 4)
+            gaps.append(longest / 1000)
+            print(f"a place was free for {gaps[-1]:.1f} ms at most")
+            self.forget()
+            if gaps[-1] < 50:
+                break
+        self.assertLess(min(gaps), 50)
+
+    def test_behind_a_slow_one(self):
+        """2 s, and 100 that are quick, in two workers."""
+        pool = self.pool(2, 1, 64)
+        waits = []
+        for _ in range(3):
+            self.quicken(pool)
+            slow = self.begin("work", {"seconds": 2}, *range(100))[0]
+            took = self.wait_statuses(pool.log_tail, succeeded=100, running=1)
+            self.assertLess(took, 1.5)
+            self.wait_statuses(pool.log_tail, succeeded=101)
+            waits.append(self.longest_wait(pool, slow.replace("-", "")))
+            back = len(self.record(pool, "BACK"))
+            print(f"behind an action of 2 s: {back} given back; the longest "
+                  f"time until a free worker had the next: {waits[-1]:.1f} ms")
+            self.started_once(pool)
+            if waits[-1] < 50:
+                break
+            self.forget()
+        self.assertLess(min(waits), 50)
+        self.assertGreater(back, 0)
+        self.clean()
+
+    def test_killed_while_100_wait(self):
+        """kill -9 of a worker: what ran pays, two at most."""
+        pool = self.pool(1, 2, 64)
+        self.quicken(pool)
+        bad = self.begin("work", {"kill": True}, *range(100))[0]
+        wait_for("all have ended", lambda: sum(
+            self.statuses().get(s, 0) for s in ("failed", "succeeded")) == 101)
+        failed = self.query("SELECT id::text, error FROM rappel.instances"
+                            " WHERE status = 'failed'")
+        self.assertIn((bad, "States.TaskFailed"), failed)
+        self.assertLessEqual(len(failed), 2)
+        self.assertEqual(self.query(
+            "SELECT DISTINCT attempt FROM rappel.history"), [(1,)])
+        self.clean()
+
+    def test_flusher_killed_while_some_run(self):
+        """They are adopted, and nothing runs twice."""
+        pool = self.pool(2, 2, 64)
+        self.quicken(pool)
+        self.begin("work", *[{"seconds": 1.5}] * 3, *range(50))
+        wait_for("they run", lambda: len(self.record(pool, "START")) >= 3)
+        pool.kill("flusher")
+        self.wait_statuses(pool.log_tail, succeeded=53)
+        self.started_once(pool)
+        self.assertEqual({r[5] for r in self.record(pool)}, {1})
         self.clean()
 
 

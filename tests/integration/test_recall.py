@@ -6,18 +6,14 @@ what a worker claims and when. Pools has real pools, whose workers
 (claimworker.py) keep a record of what they began.
 """
 
-import os
 import time
 import unittest
 
 import databasecase
 import fakesupervisor
 import played
-import pool as pools
 import scoreboard
 from pool import wait_for
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
@@ -328,47 +324,8 @@ class Played(played.Played):
         self.assertEqual(flusher.wait_exit(2), 0, flusher.log())
 
 
-class Pools(played.Case):
-    def pool(self, workers):
-        pool = pools.Pool(self.conninfo, workers)
-        self.addCleanup(pool.remove)
-        program = os.path.join(pool.folder, "worker")
-        with open(program, "w", encoding="utf-8") as script:
-            script.write(f"#!/bin/sh\nexec /usr/bin/python3 -B "
-                         f"{HERE}/claimworker.py {pool.record}\n")
-        os.chmod(program, 0o755)
-        pool.env["RAPPEL_WORKER"] = program
-        pool.start().wait_running()
-        return pool
-
-    def record(self, pool, what=None):
-        """(what, µs, instance, attempt, slot, spawn)"""
-        with open(pool.record, encoding="utf-8") as lines:
-            found = [line.split("\t") for line in lines.read().splitlines()]
-        return [(w, int(at), instance, int(attempt), int(slot), int(spawn))
-                for w, at, instance, attempt, slot, spawn in found
-                if what in (None, w)]
-
-    def quicken(self, pool, count=200):
-        """So many quick ones, so that they are sent ahead."""
-        self.begin("work", *range(count))
-        self.wait_statuses(pool.log_tail, succeeded=count)
-        self.forget()
-        os.truncate(pool.record, 0)
-
-    def longest_wait(self, pool, slow):
-        """How long a worker had nothing to do while others waited, in ms."""
-        record = self.record(pool)
-        [(begun, busy)] = [(at, slot) for what, at, instance, _, slot, _ in
-                           record if what == "START" and instance == slow]
-        free = [(at, what) for what, at, _, _, slot, _ in record
-                if slot != busy and at >= begun and what != "SKIP"]
-        last, longest = begun, 0
-        for at, what in free:
-            if what == "START":
-                longest = max(longest, at - last)
-            last = at
-        return longest / 1000
+class Pools(played.Pools):
+    worker = "claimworker.py"
 
     def test_behind_a_slow_one(self):
         """2 s, and 100 that are quick, in two workers."""
