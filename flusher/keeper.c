@@ -24,6 +24,7 @@
 
 #define TICKS_US (2500 * CLOCK_MS_US) /* two of a supervisor, and some */
 #define ORPHANS_US (30 * CLOCK_SECOND_US)
+#define LOST_DEADLINES 3U /* then a lost session does nothing any more */
 #define PARTITIONS_US (3600 * CLOCK_SECOND_US)
 #define JUMP_US ((int64_t)(100 * CLOCK_MS_US)) /* timers are behind */
 
@@ -140,13 +141,21 @@ progress_reply(void *arg, const struct db_reply *reply)
 
 	k->busy = false;
 	keeper_refused(k, reply, "progress of actions");
-	if (reply->outcome == DB_DONE)
+	switch (reply->outcome) {
+	case DB_DONE:
 		progress_written(t);
-	else /* What the server does not take, it will not take later. */
-		progress_failed(t, reply->outcome == DB_ERROR &&
-		                       (strncmp(reply->sqlstate, "22", 2) == 0 ||
+		break;
+	case DB_ERROR: /* what it does not take, it will not take later */
+		progress_refused(t, strncmp(reply->sqlstate, "22", 2) == 0 ||
 		                        strncmp(reply->sqlstate, "23", 2) == 0 ||
-		                        strncmp(reply->sqlstate, "54", 2) == 0));
+		                        strncmp(reply->sqlstate, "54", 2) == 0);
+		break;
+	case DB_LOST: /* its session ends within the server's own limits */
+		progress_lost(t, clock_mono_us() +
+		                     LOST_DEADLINES *
+		                         k->flusher->config.db_deadline_us);
+		break;
+	}
 	keeper_step(k);
 }
 

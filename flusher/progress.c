@@ -44,6 +44,10 @@ struct progress_table {
 	struct progress_list changed;
 	struct progress_list sent;
 	uint64_t sent_us;
+	/* A transaction of a session that was lost may still be done, after
+	 * what followed it: at this time everything is written anew. 0: no. */
+	uint64_t anew_us;
+	bool anew_sent;
 };
 
 struct progress_table *
@@ -136,10 +140,30 @@ progress_end(struct progress_table *t, struct progress **pp)
 uint64_t
 progress_due(const struct progress_table *t)
 {
-	return TAILQ_EMPTY(&t->changed) ? 0 : t->sent_us + WRITE_US;
+	uint64_t due_us = t->sent_us + WRITE_US;
+
+	if (!TAILQ_EMPTY(&t->changed))
+		return due_us;
+	return t->anew_us > due_us || t->anew_us == 0 ? t->anew_us : due_us;
 }
 
 /* ---- one transaction ---- */
+
+/* Nothing of ours is in the table any more, in a moment. */
+static void
+progress_anew(struct progress_table *t, struct db_call *call,
+              struct params *params, const struct uuid *incarnation)
+{
+	struct progress *p;
+
+	params_clear(params);
+	params_uuid(params, incarnation);
+	params_send(params, call, &sql_progress_clear);
+	LIST_FOREACH (p, &t->all, all_entry)
+		if (p->stored && !p->ended)
+			progress_change(t, p);
+	t->anew_sent = true;
+}
 
 /* Moves what goes into it to the list of what is sent. */
 static uint32_t
@@ -210,10 +234,13 @@ progress_send(struct progress_table *t, struct db_call *call,
               struct params *params, const struct uuid *incarnation,
               uint64_t now_us)
 {
-	uint32_t ended = 0, rows = progress_gather(t);
 	const struct progress *p;
+	uint32_t ended = 0, rows;
 
 	t->sent_us = now_us;
+	if (t->anew_us != 0 && t->anew_us <= now_us)
+		progress_anew(t, call, params, incarnation);
+	rows = progress_gather(t);
 	TAILQ_FOREACH (p, &t->sent, entry)
 		ended += p->ended;
 	/* First: the next attempt of the same action may have said something
@@ -252,6 +279,9 @@ progress_written(struct progress_table *t)
 {
 	struct progress *p;
 
+	if (t->anew_sent)
+		t->anew_us = 0;
+	t->anew_sent = false;
 	while ((p = progress_back(t)) != NULL) {
 		/* It ended while it was written: deleted by the next one. */
 		bool over = p->ended && !p->again;
@@ -265,12 +295,25 @@ progress_written(struct progress_table *t)
 }
 
 void
-progress_failed(struct progress_table *t, bool drop)
+progress_lost(struct progress_table *t, uint64_t done_by_us)
 {
 	struct progress *p;
 
+	t->anew_us = done_by_us;
+	t->anew_sent = false;
 	while ((p = progress_back(t)) != NULL) {
-		p->stored = p->stored || !drop;
+		p->stored = true;
+		progress_change(t, p);
+	}
+}
+
+void
+progress_refused(struct progress_table *t, bool drop)
+{
+	struct progress *p;
+
+	t->anew_sent = false;
+	while ((p = progress_back(t)) != NULL) {
 		if (!drop || p->again)
 			progress_change(t, p);
 		else if (p->ended)

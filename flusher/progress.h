@@ -47,12 +47,14 @@ void progress_end(struct progress_table *t, struct progress **p);
 /* When something is to be written; 0: there is nothing. */
 uint64_t progress_due(const struct progress_table *t);
 /* Adds to the call what changed, or some of it, as that incarnation's. One of
- * the two below follows. */
+ * the three below follows. */
 void progress_send(struct progress_table *t, struct db_call *call,
                    struct params *p, const struct uuid *incarnation,
                    uint64_t now_us);
 void progress_written(struct progress_table *t);
-/* It may not have been. drop: trying again would do no better. */
-void progress_failed(struct progress_table *t, bool drop);
+/* It was not. drop: trying again would do no better. */
+void progress_refused(struct progress_table *t, bool drop);
+/* Nobody knows, and it may still be, until then. */
+void progress_lost(struct progress_table *t, uint64_t done_by_us);
 
 #endif

@@ -322,6 +322,10 @@ STATEMENT(progress_delete,
           "AND p.incarnation = $1",
           4, PG_UUID, PG_UUID_ARRAY, PG_INT4_ARRAY, PG_INT4_ARRAY);
 
+STATEMENT(progress_clear,
+          "DELETE FROM rappel.action_progress WHERE incarnation = $1", 1,
+          PG_UUID);
+
 /* What a takeover had to skip because somebody held its row. */
 STATEMENT_PLAIN(orphans_requeue,
                 "WITH l AS MATERIALIZED (SELECT i.id FROM "
@@ -403,7 +407,7 @@ const struct db_statement *const sql_keeper_statements[] = {
 	&sql_heartbeat_add, &sql_heartbeat, &sql_pools_read,
 	&sql_lock_timeout_short, &sql_pool_row_lock, &sql_pool_delete,
 	&sql_instances_requeue, &sql_instances_inherit, &sql_blame,
-	&sql_progress_write, &sql_progress_delete,
+	&sql_progress_write, &sql_progress_delete, &sql_progress_clear,
 	&sql_orphans_requeue, &sql_backends_end,
 	&sql_backends_count, &sql_partitions, &sql_workflows_mark,
 	&sql_workflows_name, &sql_listen_work,

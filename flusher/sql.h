@@ -58,6 +58,7 @@ extern const struct db_statement sql_blame;
 extern const struct db_statement sql_instances_inherit;
 extern const struct db_statement sql_progress_write;
 extern const struct db_statement sql_progress_delete;
+extern const struct db_statement sql_progress_clear;
 extern const struct db_statement sql_orphans_requeue;
 extern const struct db_statement sql_backends_end;
 extern const struct db_statement sql_backends_count;

@@ -627,6 +627,15 @@ check_ends(void)
 	buf_fini(&want);
 }
 
+bool
+check_progress(void)
+{
+	for (uint32_t i = 0; i < tables.progress_count; i++)
+		if (!tables.progress[i]->gone)
+			return false;
+	return true;
+}
+
 void
 check_reset(void)
 {

@@ -39,6 +39,8 @@ struct check_task {
 bool check_task(struct instance_row *row, struct check_task *out);
 /* All have ended: as they would have without faults, where that is known. */
 void check_ends(void);
+/* True when nothing is left of what attempts said. */
+bool check_progress(void);
 
 /* The definition of a version; borrowed. */
 struct definition *check_definition(const struct version_row *version);

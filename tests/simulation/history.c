@@ -437,10 +437,13 @@ history_run(uint64_t seed)
 	run_for(LIMIT_US - QUIET_US, true);
 	check_ends();
 	/* A flusher that was stopped before the faults ended may still be. */
-	for (int i = 0; i < 24 && (i < 4 || commands_left() > 0); i++)
+	for (int i = 0; i < 24 && (i < 4 || commands_left() > 0 ||
+	                            !check_progress()); i++)
 		run_for(5 * CLOCK_SECOND_US, false);
 	if (commands_left() > 0)
 		violated("%u commands are left", commands_left());
+	if (!check_progress())
+		violated("progress of an attempt stays after its end");
 	result = (struct history_result){
 		.hash = world.hash,
 		.virtual_us = world.now_us - world.begun_us,

@@ -138,6 +138,38 @@ end_log(struct backend *b, struct touch *t, bool commit)
 	check_log(t->instance, t->log, conn_incarnation(b->conn));
 }
 
+/* gone: that attempt's is deleted, else that action's is written. */
+static void
+end_progress(struct progress_row *to)
+{
+	struct progress_row *row;
+
+	for (uint32_t i = 0; i < tables.progress_count; i++) {
+		row = tables.progress[i];
+		if (row->gone || row->activation != to->activation ||
+		    !uuid_equal(&row->instance, &to->instance))
+			continue;
+		if (to->gone && (row->attempt != to->attempt ||
+		                 !uuid_equal(&row->incarnation,
+		                             &to->incarnation)))
+			return;
+		*row = *to;
+		return;
+	}
+	if (!to->gone)
+		kept_push(&tables.progress, &tables.progress_count, to);
+}
+
+/* The end of ON DELETE CASCADE. */
+static void
+end_progress_of(const struct pool_row *pool)
+{
+	for (uint32_t i = 0; i < tables.progress_count; i++)
+		if (uuid_equal(&tables.progress[i]->incarnation,
+		               &pool->incarnation))
+			tables.progress[i]->gone = true;
+}
+
 static void
 end_pool(struct backend *b, struct pool_row *pool, bool commit)
 {
@@ -146,6 +178,7 @@ end_pool(struct backend *b, struct pool_row *pool, bool commit)
 	if (pool->deleting == b && commit) {
 		pool->exists = false;
 		note_id("pool row deleted", &pool->incarnation, 0);
+		end_progress_of(pool);
 	}
 	if (pool->inserting == b)
 		pool->inserting = NULL;
@@ -207,6 +240,10 @@ end_touch(struct backend *b, struct touch *t, bool commit)
 				t->command->gone = true;
 		}
 		lock_release(b, &t->command->lock);
+		break;
+	case TOUCHED_PROGRESS:
+		if (commit)
+			end_progress(t->progress);
 		break;
 	}
 }

@@ -114,6 +114,15 @@ struct command_row {
 	struct lock lock;
 };
 
+/* Of rappel.action_progress: what it says does not matter. */
+struct progress_row {
+	struct uuid instance;
+	int32_t activation;
+	int32_t attempt;
+	struct uuid incarnation;
+	bool gone;
+};
+
 struct tables {
 	struct version_row **versions;
 	uint32_t version_count;
@@ -123,6 +132,8 @@ struct tables {
 	uint32_t pool_count;
 	struct command_row **commands;
 	uint32_t command_count;
+	struct progress_row **progress;
+	uint32_t progress_count;
 };
 
 extern struct tables tables;
@@ -139,6 +150,7 @@ enum touched {
 	TOUCHED_BEAT,
 	TOUCHED_BACKENDS,
 	TOUCHED_COMMAND,
+	TOUCHED_PROGRESS,
 };
 
 struct touch {
@@ -148,6 +160,7 @@ struct touch {
 	struct pool_row *pool;
 	struct command_row *command;
 	struct log_row *log;
+	struct progress_row *progress; /* what it is to be, or not to be */
 };
 
 enum transaction { TX_NONE, TX_IMPLICIT, TX_OPEN, TX_FAILED };

@@ -286,7 +286,67 @@ run_partitions(struct backend *b, struct message *m, const struct sent *s)
 	return RAN_DONE;
 }
 
+/* $1: the incarnation; then arrays: instance, activation, attempt. */
+static void
+run_progress(struct backend *b, const struct sent *s, bool gone)
+{
+	struct elements instances = param_array(s, 1);
+	struct elements activations = param_array(s, 2);
+	struct elements attempts = param_array(s, 3);
+	struct text id;
+
+	while (next_element(&instances, &id)) {
+		struct progress_row *row = keep_alloc(sizeof(*row));
+		struct text activation = must_element(&activations);
+		struct text attempt = must_element(&attempts);
+
+		row->instance = uuid_at((const uint8_t *)id.data);
+		row->activation =
+		    (int32_t)read32((const uint8_t *)activation.data);
+		row->attempt = (int32_t)read32((const uint8_t *)attempt.data);
+		row->incarnation = param_uuid(s, 0);
+		row->gone = gone;
+		touch(b, TOUCHED_PROGRESS)->progress = row;
+	}
+}
+
+static enum ran
+run_progress_write(struct backend *b, struct message *m, const struct sent *s)
+{
+	run_progress(b, s, false);
+	return changed(m);
+}
+
+static enum ran
+run_progress_delete(struct backend *b, struct message *m, const struct sent *s)
+{
+	run_progress(b, s, true);
+	return changed(m);
+}
+
+static enum ran
+run_progress_clear(struct backend *b, struct message *m, const struct sent *s)
+{
+	struct uuid me = param_uuid(s, 0);
+
+	for (uint32_t i = 0; i < tables.progress_count; i++) {
+		struct progress_row *row;
+
+		if (tables.progress[i]->gone ||
+		    !uuid_equal(&tables.progress[i]->incarnation, &me))
+			continue;
+		row = keep_alloc(sizeof(*row));
+		*row = *tables.progress[i];
+		row->gone = true;
+		touch(b, TOUCHED_PROGRESS)->progress = row;
+	}
+	return changed(m);
+}
+
 const struct statement_run keeper_statements[] = {
+	{ "progress_clear", run_progress_clear },
+	{ "progress_write", run_progress_write },
+	{ "progress_delete", run_progress_delete },
 	{ "session_set", run_session_set },
 	{ "session_check", run_session_check },
 	{ "pool_add", run_pool_add },

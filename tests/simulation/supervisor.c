@@ -213,6 +213,30 @@ worker_done(void *arg, uint64_t spawn)
 		worker_next(w);
 }
 
+/* While it runs, and of something that it does not run, too. */
+static void
+worker_beat(void *arg, uint64_t spawn)
+{
+	struct worker *w = arg;
+	const struct held *i = TAILQ_FIRST(&w->items);
+	struct buf payload = BUF_EMPTY;
+
+	if (!w->alive || w->spawn != spawn || !w->busy || !w->beats ||
+	    i->heartbeat_us == 0)
+		return;
+	value_pack_array(&payload, 1);
+	value_pack_array(&payload, 2);
+	value_pack_uint(&payload, permille(950) ? i->token : i->token - 1);
+	if (dice(3) > 0)
+		value_pack_uint(&payload, dice(100));
+	else
+		value_pack_null(&payload);
+	if (w->announced)
+		tell(w->supervisor, FRAME_HEARTBEAT, w, 1, buf_slice(&payload));
+	buf_fini(&payload);
+	world_after(i->heartbeat_us / 2, worker_beat, w, spawn);
+}
+
 static void
 worker_next(struct worker *w)
 {
@@ -236,6 +260,10 @@ worker_next(struct worker *w)
 	if (probe.run_us > LONG_US)
 		worker_answer(w);
 	world_after(probe.run_us, worker_done, w, w->spawn);
+	/* One that says nothing fails, some time. */
+	w->beats = i->heartbeat_us > 0 && dice(4) > 0;
+	if (w->beats)
+		worker_beat(w, w->spawn);
 	buf_fini(&probe.value);
 }
 
@@ -264,8 +292,7 @@ dispatched(struct worker *w, const struct frame *f)
 		ASSERT(parts == 8 || parts == 9);
 		i->place = (uint32_t)place;
 		i->input = cursor_value(&c);
-		if (parts == 9) /* no heartbeat comes of it */
-			(void)cursor_value(&c);
+		ASSERT(parts == 8 || cursor_uint(&c, &i->heartbeat_us) == 0);
 		memcpy(i->id.bytes, id.data, 16);
 		i->activation = (uint32_t)activation;
 		i->attempt = (uint32_t)attempt;

@@ -52,6 +52,7 @@ struct held {
 	uint32_t attempt;
 	struct slice action;
 	struct slice input;
+	uint64_t heartbeat_us; /* 0: it need not say that it lives */
 };
 
 /* A completion until it is acknowledged. */
@@ -76,6 +77,7 @@ struct worker {
 	bool announced;   /* to the flusher that lives */
 	uint32_t relayed; /* items passed on to this spawn since then */
 	uint32_t dispatched; /* and in all */
+	bool beats;       /* what runs says that it lives */
 	TAILQ_HEAD(, held) items;
 	/* Answers that wait to go together. */
 	struct buf answers;

@@ -35,7 +35,7 @@ static const char *const fixed[FIXED_WORKFLOWS] = {
 	"{\"StartAt\":\"X\",\"States\":{\"X\":{" TASK("add")
 	",\"End\":true}}},"
 	"{\"StartAt\":\"Y\",\"States\":{\"Y\":{" TASK("slow")
-	",\"Next\":\"Z\"},\"Z\":{" TASK("add") ",\"End\":true}}},"
+	",\"HeartbeatSeconds\":1,\"Next\":\"Z\"},\"Z\":{" TASK("add") ",\"End\":true}}},"
 	"{\"StartAt\":\"W\",\"States\":{\"W\":{\"Type\":\"Wait\","
 	"\"Seconds\":3,\"End\":true}}}],\"End\":true}}}",
 	/* short waits */
