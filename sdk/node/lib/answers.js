@@ -2,7 +2,7 @@
  * answers - results and errors on their way out, gathered into frames.
  *
  * Each becomes a part of the COMPLETION frame that is filled; the worker says
- * when that goes. What cannot be packed becomes Rappel.ResultInvalid.
+ * when that goes. What cannot be packed becomes an error.
  */
 'use strict';
 
@@ -17,7 +17,8 @@ const FRAME_BYTES = 64 << 10; // then it goes
 function invalidResult(error) {
   if (error instanceof Refused) {
     return {
-      name: 'Rappel.ResultInvalid',
+      name: error.tooLarge ? 'States.DataLimitExceeded'
+        : 'Rappel.ResultInvalid',
       cause: cutText(error.where, CAUSE_BYTES_MAX),
       kinds: [],
     };

@@ -11,7 +11,7 @@ const { AbortReason } = require('./errors.js');
 const { Packer, Refused, Unpacker } = require('./msgpack.js');
 
 const PROGRESS_BYTES_MAX = 4 << 10;
-const BEAT_MS = 1000; // plenty, says the protocol
+const BEAT_MS = 250; // a few times a second at most, says the protocol
 const TIMER_MS_MAX = 2 ** 31 - 1;
 const progressPacker = new Packer(PROGRESS_BYTES_MAX, 1 << 13);
 
@@ -32,6 +32,7 @@ class Context {
   #beatTimer;
   #beaten = -Infinity; // when the last heartbeat went out
   #progress;
+  #waits = false; // the progress was not sent yet
 
   /**
    * run: {head, tokenEnd, started, timeoutMs, heartbeatMs}; head is packed
@@ -134,6 +135,7 @@ class Context {
       throw new TypeError(`progress: ${error.where}`);
     }
     this.#progress = progressPacker.bytes();
+    this.#waits = true;
     const wait = this.#beaten + this.#beatEvery() - performance.now();
     if (wait <= 0) {
       this.#beat();
@@ -153,7 +155,7 @@ class Context {
   #beat() {
     clearTimeout(this.#beatTimer);
     this.#beatTimer = undefined;
-    if (this.#run.ended) return;
+    this.#waits = false;
     this.#beaten = performance.now();
     this.#host.beat(this.#run, this.#progress);
   }
@@ -167,10 +169,10 @@ class Context {
     context.#controller?.abort(context.#reason);
   }
 
-  /** Nothing is timed any more. */
+  /** Before its answer: the last progress goes out, and nothing later. */
   static end(context) {
     clearTimeout(context.#timer);
-    clearTimeout(context.#beatTimer);
+    if (context.#waits) context.#beat();
   }
 
   /** The reason of its abort instead of the AbortError that came of it. */

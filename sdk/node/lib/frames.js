@@ -28,7 +28,9 @@ const WINDOW_MAX = 1024; // no worker may hold more
 const HEADER_PARTS = 5;
 const ITEM_PARTS = 8;
 const INSTANCE_BYTES = 16;
-const TOKEN_END = 2n ** 61n; // compares with a Number, too
+const PLACE_MAX = 1024; // which is none
+const TOKEN_MAX = 2n ** 61n - 1n;
+const UINT32_MAX = 2 ** 32 - 1;
 const TYPE_ARRAY32 = 0xdd;
 const TYPE_UINT32 = 0xce;
 
@@ -100,7 +102,7 @@ function frameWants(bytes) {
 
 /**
  * The header of the frame in bytes[at..end), for this worker, and body, an
- * Unpacker that stands at its payload. Its type may be one that came up later.
+ * Unpacker that stands at its payload.
  */
 function readHeader(bytes, at, end, address) {
   const body = new Unpacker(bytes, at + LENGTH_BYTES, end);
@@ -118,6 +120,15 @@ function readHeader(bytes, at, end, address) {
   return { type, count, body };
 }
 
+/** An integer from min to max, or it is no item of ours. */
+function readWithin(body, min, max, what) {
+  const value = body.uint();
+  if (value < min || value > max) {
+    throw new ProtocolError(`${what} ${value} is not ${min} to ${max}`);
+  }
+  return value;
+}
+
 /** The payload must be an array of as many items as the header says. */
 function readCount(header) {
   const count = header.body.array();
@@ -132,7 +143,7 @@ function readCount(header) {
 function readTokens(header) {
   const tokens = new Set();
   for (let left = readCount(header); left > 0; left--) {
-    tokens.add(header.body.uint());
+    tokens.add(readWithin(header.body, 1, TOKEN_MAX, 'token'));
   }
   header.body.done();
   return tokens;
@@ -149,17 +160,14 @@ function readHead(body) {
     throw new ProtocolError(`an item of ${parts} parts`);
   }
   const start = body.at;
-  const token = body.uint();
-  if (token === 0 || token >= TOKEN_END) {
-    throw new ProtocolError(`the token ${token}`);
-  }
+  const token = readWithin(body, 1, TOKEN_MAX, 'token');
   const tokenEnd = body.at;
   const [from, to] = body.bin();
   if (to - from !== INSTANCE_BYTES) {
     throw new ProtocolError(`an instance of ${to - from} bytes`);
   }
-  body.uint();
-  body.uint();
+  readWithin(body, 0, UINT32_MAX, 'activation');
+  readWithin(body, 0, UINT32_MAX, 'attempt');
   return { parts, start, tokenEnd, end: body.at, token };
 }
 
@@ -174,6 +182,7 @@ module.exports = {
   FrameWriter,
   ITEM_PARTS,
   LENGTH_BYTES,
+  PLACE_MAX,
   PROTOCOL_VERSION,
   STATUS,
   WINDOW_MAX,
@@ -184,4 +193,5 @@ module.exports = {
   readHeader,
   readToken,
   readTokens,
+  readWithin,
 };

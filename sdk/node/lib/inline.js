@@ -135,8 +135,8 @@ async function attempt(action, input = null, options = {}) {
     outcome.error = new ActionFailed(failureOf(thrownBy(context, thrown)),
       thrown);
   } finally {
-    run.ended = true;
     endContext(context);
+    run.ended = true;
   }
   return outcome;
 }

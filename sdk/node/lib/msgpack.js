@@ -28,10 +28,11 @@ const SURROGATES = /\p{Surrogate}/u;
 
 /** A value that JSON, or rappel, has no place for; path says where it is. */
 class Refused extends Error {
-  constructor(reason) {
+  constructor(reason, tooLarge = false) {
     super(reason);
     this.name = 'Refused';
     this.path = [];
+    this.tooLarge = tooLarge; // and otherwise fine, as far as it was packed
   }
 
   /** "$.items[3] is …: what to do", for people. */
@@ -159,7 +160,7 @@ class Packer {
       throw new Refused(
         `more than ${this.valueBytesMax} bytes packed, which is the ` +
         'largest value (value_bytes_max): store it elsewhere and return ' +
-        'where it is');
+        'where it is', true);
     }
   }
 

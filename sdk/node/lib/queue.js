@@ -8,18 +8,16 @@
 'use strict';
 
 const frames = require('./frames.js');
-const { ProtocolError, Unpacker } = require('./msgpack.js');
+const { Unpacker } = require('./msgpack.js');
 
 const US_PER_MS = 1000;
-const PLACE_NONE = 1024; // the highest there is
 
 /** Passes over one that is as it must be; what its input holds is seen later. */
 function checkItem(body) {
   const { parts } = frames.readHead(body);
   body.text();
   body.uint();
-  const place = body.uint();
-  if (place > PLACE_NONE) throw new ProtocolError(`the place ${place}`);
+  frames.readWithin(body, 0, frames.PLACE_MAX, 'place');
   for (let left = parts - frames.ITEM_PARTS; left >= 0; left--) body.skip(1);
 }
 

@@ -29,6 +29,7 @@ const WINDOW = 256; // at least, and four times the concurrency
 const TURN_MS = 2; // then the event loop is to turn
 const HOLD_MS = 1; // an answer waits no longer for others
 const BLOCKS_MS = 1; // an action that holds the loop so long is not quick
+const STOP_MS = 500; // for what runs to end after SIGTERM
 const QUICK_AGAIN = 16; // times, before it counts as quick again
 
 class Worker {
@@ -179,6 +180,11 @@ class Worker {
     for (const context of this.#running.values()) {
       abortContext(context, 'Rappel.Cancelled', 'its worker was told to stop');
     }
+    // Not for longer than SIGKILL would wait.
+    setTimeout(() => {
+      this.#running.clear();
+      this.#finishIfDone();
+    }, STOP_MS);
     this.#finishIfDone();
   }
 
@@ -271,12 +277,13 @@ class Worker {
   #end(run) {
     const context = this.#running.get(run);
     this.#running.delete(run);
-    run.ended = true;
     endContext(context);
+    run.ended = true;
     return context;
   }
 
   #returned(run, result) {
+    if (!this.#running.has(run)) return; // SIGTERM did not wait for it
     const runMs = performance.now() - run.started;
     this.#end(run);
     if (result === LATER) this.#answers.later(run, runMs);
@@ -285,6 +292,7 @@ class Worker {
   }
 
   #threw(run, thrown) {
+    if (!this.#running.has(run)) return;
     this.#failed(run, failureOf(thrownBy(this.#end(run), thrown)));
   }
 

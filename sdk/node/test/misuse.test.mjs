@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
-  ACTIONS, CANCEL, DISPATCH, DRAIN, INSTANCE, RECALL, Worked,
+  ACTIONS, CANCEL, COMPLETION, DISPATCH, DRAIN, INSTANCE, RECALL, Worked,
   frame,
 } from './supervisor.mjs';
 
@@ -26,6 +26,7 @@ describe('misuse', { timeout: 60000 }, () => {
   const cases = {
     'another slot': frame(DISPATCH, 4, 1, 0, []),
     'another spawn': frame(DRAIN, 3, 2, 0, null),
+    'a slot that is text': frame(DRAIN, 'x', 1, 0, null),
     'a count that is wrong': frame(DISPATCH, 3, 1, 2, [item()]),
     'a payload that is no array': frame(DISPATCH, 3, 1, 0, {}),
     'a RECALL that is no array': frame(RECALL, 3, 1, 1, 'x'),
@@ -39,9 +40,10 @@ describe('misuse', { timeout: 60000 }, () => {
     'an item that is no array': dispatch('x'),
     'a token that is text': dispatch(item({ token: 'x' })),
     'a token that is negative': dispatch(item({ token: -1 })),
-    'the token 0': dispatch(item({ token: 0 })),
     'a token of 2^61': dispatch(item({ token: 2n ** 61n })),
-    'a place of 1025': dispatch(item({ place: 1025 })),
+    'the token 0': dispatch(item({ token: 0 })),
+    'an attempt of 2^32': dispatch(item({ attempt: 2 ** 32 })),
+    'the place 1025': dispatch(item({ place: 1025 })),
     'an instance of 15 bytes': dispatch(
       item({ instance: INSTANCE.subarray(1) })),
     'an action that is a number': dispatch(item({ action: 1 })),
@@ -67,6 +69,16 @@ describe('misuse', { timeout: 60000 }, () => {
     test(`${some.map(([name]) => name).join(', ')} end it with 70`, (t) =>
       Promise.all(some.map((one) => misuse(t, one))));
   }
+
+  test('a type that is not known is skipped', async (t) => {
+    const worker = new Worked(t);
+    await worker.hello;
+    worker.socket.write(Buffer.concat([
+      dispatch(item({ token: 1 })), frame(99, 3, 1, 2, { any: [1] }),
+      frame(COMPLETION, 3, 1, 0, []), dispatch(item({ token: 2 }))]));
+    assert.equal((await worker.answer(1n))[0], SUCCEEDED);
+    assert.equal((await worker.answer(2n))[0], SUCCEEDED);
+  });
 
   test('frames in pieces of a byte, and many in one piece', async (t) => {
     const worker = new Worked(t);

@@ -40,8 +40,7 @@ describe('values', () => {
       instance: '$[0] is an error (NotFound)', bytes: '$ is bytes',
       surrogate: '$.text is a string with half', key: 'half of a surrogate',
       cycle: 'a part of itself', deep: 'deeper than 32 levels',
-      bigint: 'fit in 64 bits', large: 'more than 1048576 bytes',
-      promise: '$[0] is a promise', getter: 'threw Error: no x',
+      bigint: 'fit in 64 bits', promise: '$[0] is a promise', getter: 'threw Error: no x',
     })) {
       const [status, name, cause] = await worker.run('invalid', what);
       assert.deepStrictEqual([status, name], [FAILED, 'Rappel.ResultInvalid']);
@@ -67,7 +66,8 @@ describe('values', () => {
     assert.deepStrictEqual(await worker.run('echo', 'x'.repeat(98)),
       [SUCCEEDED, 'x'.repeat(98)]);
     const [status, name, cause] = await worker.run('echo', 'x'.repeat(99));
-    assert.deepStrictEqual([status, name], [FAILED, 'Rappel.ResultInvalid']);
+    assert.deepStrictEqual([status, name],
+      [FAILED, 'States.DataLimitExceeded']);
     assert.match(cause, /more than 100 bytes packed/);
   });
 });
@@ -146,13 +146,17 @@ describe('the context', () => {
       'attempt=1\\n$'));
   });
 
-  test('sends heartbeats, at most one a second', async (t) => {
+  test('sends heartbeats, a few a second, the first and the last', async (t) => {
     const worker = new Worked(t);
-    const [token] = worker.dispatch({ action: 'beats', input: 10 });
+    const [token] = worker.dispatch({ action: 'beats', input: 20 });
     await worker.answer(token);
     const beats = worker.frames.filter(([type]) => type === HEARTBEAT);
-    assert.deepStrictEqual(beats.map((beat) => beat.slice(3)),
-      [[1, [[token, { done: 1 }]]]]);
+    const took = worker.answers.get(token)[5] / 1e6;
+    assert.ok(beats.length >= 2 && beats.length <= 2 + 4 * took,
+      `${beats.length} in ${took} s`);
+    assert.deepStrictEqual(beats[0].slice(3), [1, [[token, { done: 1 }]]]);
+    assert.deepStrictEqual(beats.at(-1).slice(3), [1, [[token, { done: 20 }]]]);
+    assert.equal(worker.frames.at(-1)[0], COMPLETION); // none behind it
   });
 
   test('sends them as often as the state wants them', async (t) => {
@@ -161,7 +165,8 @@ describe('the context', () => {
       more: [200000] });
     await worker.answer(token);
     const beats = worker.frames.filter(([type]) => type === HEARTBEAT);
-    assert.ok(beats.length >= 3, `${beats.length} heartbeats`);
+    // Every 50 ms, for 300 ms at least.
+    assert.ok(beats.length >= 4, `${beats.length} heartbeats`);
     assert.ok(beats[2][4][0][1].done > beats[1][4][0][1].done);
   });
 
@@ -424,5 +429,17 @@ describe('the end', () => {
     assert.equal(await worker.exit, 0);
     assert.equal(worker.answers.get(runs)[6], 'Rappel.Cancelled');
     assert.ok(!worker.answers.has(waits) && !worker.answers.has(beat));
+  });
+
+  test('SIGTERM waits for no action that goes on', async (t) => {
+    const worker = new Worked(t);
+    const [deaf, noop] = worker.dispatch({ action: 'deaf' },
+      { action: 'noop' });
+    await worker.answer(noop);
+    const begun = performance.now();
+    worker.process.kill('SIGTERM');
+    assert.equal(await worker.exit, 0);
+    assert.ok(performance.now() - begun < 1000);
+    assert.ok(!worker.answers.has(deaf));
   });
 });
