@@ -102,7 +102,7 @@ function frameWants(bytes) {
 
 /**
  * The header of the frame in bytes[at..end), for this worker, and body, an
- * Unpacker that stands at its payload.
+ * Unpacker that stands at its payload. Its type may be one that came up later.
  */
 function readHeader(bytes, at, end, address) {
   const body = new Unpacker(bytes, at + LENGTH_BYTES, end);
