@@ -490,9 +490,8 @@ command_outcome(struct command *c, int status, struct outcome *o)
 	    WEXITSTATUS(status) == 0 && !command_file_result(c, o))
 		return;
 	if (c->too_much) {
-		outcome_fail(o, "Rappel.OutputTooLarge",
-			     "%s has more than %zu bytes", end.from,
-			     c->output_max);
+		command_result_too_large(o, "%s has more than %zu bytes",
+					 end.from, c->output_max);
 		return;
 	}
 	end.written = buf_slice(&c->output);

@@ -4,6 +4,7 @@
 #include "worker/command_result.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -110,15 +111,29 @@ result_value(const struct command_end *end, struct outcome *o)
 			     end->from);
 }
 
+void
+command_result_too_large(struct outcome *o, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	outcome_fail(o, "Rappel.OutputTooLarge", "%s", text);
+	/* The name that the language has for it. */
+	outcome_kind(o, SLICE_LITERAL("States.DataLimitExceeded"));
+}
+
 /* Takes what is in own, if it is not too large. */
 static void
 result_take(size_t value_bytes_max, struct outcome *o)
 {
 	if (o->own.len > value_bytes_max)
-		outcome_fail(o, "Rappel.OutputTooLarge",
-			     "the result has %zu bytes, at most %zu are "
-			     "allowed",
-			     o->own.len, value_bytes_max);
+		command_result_too_large(o,
+					 "the result has %zu bytes, at most "
+					 "%zu are allowed",
+					 o->own.len, value_bytes_max);
 	else
 		o->result = buf_slice(&o->own);
 }

@@ -24,6 +24,10 @@ struct command_end {
 
 void command_result(const struct command_end *end, struct outcome *o);
 
+/* Its result has more bytes than may be: what is told of it. */
+void command_result_too_large(struct outcome *o, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /*
  * The result becomes what the template makes of it: {key} of the input, and
  * {output} for the result so far.

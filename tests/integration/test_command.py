@@ -99,6 +99,40 @@ class Templates(Commands):
                              "Rappel.InputInvalid", name)
 
 
+class Starting(Commands):
+    def script(self, text, mode=0o755):
+        path = self.path("program")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def test_no_shell_for_what_is_no_program(self):
+        error, cause = self.act(self.script("echo 1\n"))
+        self.assertEqual(error, "Rappel.CommandNotStarted")
+        self.assertIn('a first line like "#!/bin/sh"', cause)
+        self.assertEqual(self.act(self.script("#!/bin/sh\necho 1\n")), [1])
+        self.assertEqual(self.act(self.script("#!/bin/sh\n", 0o644))[0],
+                         "Rappel.CommandNotStarted")
+
+    def test_too_long(self):
+        error, cause = self.act("true", "x" * 200000)
+        self.assertEqual(error, "Rappel.CommandNotStarted")
+        self.assertIn("stdin or into", cause)
+
+    def test_path(self):
+        self.script("#!/bin/sh\necho 2\n")
+        self.assertEqual(self.act("program")[0], "Rappel.CommandNotFound")
+        self.assertEqual(
+            self.act("program", env={"PATH": f"/nowhere:{self.folder}:/bin"}),
+            [2])
+        # The folder it runs in is not searched, whatever PATH says.
+        self.assertEqual(self.act("program", cwd=self.folder,
+                                  env={"PATH": "::/bin:"})[0],
+                         "Rappel.CommandNotFound")
+        self.assertEqual(self.act("./program", cwd=self.folder), [2])
+
+
 class Results(Commands):
     def test_descriptor(self):
         self.assertEqual(
@@ -167,6 +201,7 @@ class Results(Commands):
                              "Rappel.OutputTooLarge")
         self.assertLess(time.monotonic() - begun, 5)
         self.assertEqual(self.more["usage"]["signal"], signal.SIGKILL)
+        self.assertEqual(self.more["kinds"], ["States.DataLimitExceeded"])
 
     def test_what_it_used(self):
         self.assertEqual(self.shell("echo hi >&2; echo 1"), [1])
