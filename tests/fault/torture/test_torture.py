@@ -158,7 +158,14 @@ class TortureTest(unittest.TestCase):
                     if not ("report: " in f and "out of memory" in f)]
         code, took = pool.stop()
         findings += checker.processes.ended(code, took, 2)
-        findings += pool.leftovers() + checker.stopped(self.connection)
+        left = pool.leftovers()
+        if left == ["file spool"]:
+            # An answer to a flusher that had died may come when the last
+            # one has left; the next start judges it.
+            pool.start().wait_running(WORK_S)
+            self.assertEqual(pool.stop()[0], 0, pool.log_tail(40))
+            left = pool.leftovers()
+        findings += left + checker.stopped(self.connection)
         self.assertEqual(findings[:20], [], pool.log_tail(40))
 
 
