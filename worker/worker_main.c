@@ -22,8 +22,8 @@
 #include "worker/runtime.h"
 
 #define EXIT_USAGE 64
-#define EXIT_CONFIG 78 /* it cannot serve: starting it again changes nothing   \
-			*/
+/* It cannot serve: starting it again changes nothing. */
+#define EXIT_CONFIG 78
 #define VALUE_BYTES_DEFAULT (1U << 20)
 
 static const char usage[] =
@@ -62,6 +62,17 @@ env_number(const char *name, long long max)
 	return errno != 0 || *end != '\0' || value > max ? -1 : value;
 }
 
+/* One line, since rappeld shows the last one. */
+static _Noreturn void
+option_refused(const char *word)
+{
+	fprintf(stderr,
+	        "rappel-worker: \"%s\" is no option, or lacks its value; "
+	        "rappel-worker --help lists them\n",
+	        word);
+	exit(getenv("RAPPEL_FD") != NULL ? EXIT_CONFIG : EXIT_USAGE);
+}
+
 /* Ends the process when that was all that was wanted. */
 static void
 options_read(int argc, char **argv, struct options *o)
@@ -77,6 +88,7 @@ options_read(int argc, char **argv, struct options *o)
 	};
 	int c;
 
+	opterr = 0; /* it would say a line of its own */
 	*o = (struct options){ .builtin = true };
 	o->plugins = mem_calloc((size_t)argc, sizeof(*o->plugins));
 	o->commands = mem_calloc((size_t)argc, sizeof(*o->commands));
@@ -101,15 +113,11 @@ options_read(int argc, char **argv, struct options *o)
 			fputs(usage, stdout);
 			exit(0);
 		default:
-			fputs(usage, stderr);
-			exit(EXIT_USAGE);
+			option_refused(argv[optind - 1]);
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "rappel-worker: \"%s\" is no option\n%s",
-			argv[optind], usage);
-		exit(EXIT_USAGE);
-	}
+	if (optind < argc)
+		option_refused(argv[optind]);
 }
 
 /* One line, since the supervisor shows the last one. */
