@@ -4,9 +4,9 @@
  *
  * What a worker does is read from its scoreboard when a timer says that it
  * is time to look, never on the way of an action; of one that leaves it alone
- * it is known from the order (edge.h). Two timers: one while
- * something is held behind something, for recalls; one for the next moment
- * at which a deadline could have passed.
+ * it is known from the order (edge.h). Two timers: one while something is held
+ * behind something, for recalls; one for the next moment at which a deadline
+ * could have passed.
  */
 #include "flusher/dispatch_parts.h"
 
