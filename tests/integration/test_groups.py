@@ -334,6 +334,8 @@ class Troubles(GroupCase):
                    hellos=1)
 
         def tries():
+            if not os.path.exists(record):
+                return 0
             with open(record, encoding="ascii") as text:
                 return text.read().count("try")
         wait_for("all have tried", lambda: tries() == 3)
@@ -496,10 +498,12 @@ class Changing(GroupCase):
                 token + 1, name, {"seconds": 0.5 if name == "x" else 100}))
         wait_for("they run", lambda: sum(
             p["actions"] for p in self.status()["processes"]) == 2)
+        begun = time.monotonic()
         self.ask("stop", grace_us=1500000)
         self.assertEqual(peer.expect(COMPLETION)[4][0][0], 1)
-        code, seconds = self.exited(5)
-        self.assertLess(seconds, 2.6)
+        self.exited(5)
+        # The flusher does not end by itself here: a second more.
+        self.assertLess(time.monotonic() - begun, 1.5 + 1 + 0.5)
         self.assertFalse([pid for pid in pids if alive(pid)])
 
     def test_many(self):
