@@ -184,7 +184,10 @@ class Killed(unittest.TestCase):
         harness.register(conninfo, "leaver", load.task("command", Parameters={
             "command": ["sh", "-c", "(setsid sh -c 'echo $$ > "
                         f"{path}.new; mv {path}.new {path}; "
-                        "exec sleep 1000' &) ; echo 1"]}))
+                        "exec sleep 1000' &) ; "
+                        # What is still of its group ends with it.
+                        f"until [ -e {path} ]; do sleep 0.01; done; "
+                        "echo 1"]}))
         pool = pools.Pool(conninfo)
         self.addCleanup(pool.remove)
         pool.start().wait_running()
