@@ -1,5 +1,6 @@
 /*
- * examples/node: the link checker, in a real pool, on a local server.
+ * examples/node: the link checker, in a group of a real pool, on a local
+ * server.
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -66,7 +67,11 @@ describe('the link checker', { timeout: 100000 }, () => {
     stage = await Stage.open();
     await stage.register('link-check', JSON.parse(readFileSync(
       new URL('link-check.asl.json', EXAMPLES), 'utf8')));
-    await stage.pool([MODULE], {}, { workers: 1 });
+    await stage.groups({
+      links: { modules: [MODULE], actions: '*-links', hello: '20s' },
+      broken: { modules: ['/nowhere/links.js'] },
+    });
+    await stage.untilGroup('links', ({ ready }) => ready === 1);
   });
   after(async () => {
     await stage?.close();
@@ -125,6 +130,13 @@ describe('the link checker', { timeout: 100000 }, () => {
     await closed; // though it never answered
     assert.equal((await rappel.wait(stage.db, id, LIMIT)).status,
       'cancelled');
+  });
+
+  test('a group beside it that cannot serve says why', async () => {
+    const { told } = await stage.untilGroup('broken', (group) =>
+      group.told?.includes('links.js'));
+    assert.match(told, /module \/nowhere\/links\.js is not there/);
+    assert.match(await stage.log(), /module \/nowhere\/links\.js is not there/);
   });
 
   test('its actions inline', async () => {

@@ -83,8 +83,33 @@ export class Stage {
     return this.#ask({ do: 'log' });
   }
 
-  status() {
-    return this.#ask({ do: 'status' });
+  /** A pool with groups; sections: name to {modules, ...keys}. */
+  groups(sections) {
+    return this.#ask({
+      do: 'groups',
+      sections: Object.fromEntries(Object.entries(sections).map(
+        ([name, { modules, ...keys }]) => [name, {
+          program: [process.execPath, WORKER, ...modules],
+          ...keys,
+        }])),
+    });
+  }
+
+  /** What is known of a group: {ready, told}. */
+  group(name) {
+    return this.#ask({ do: 'group', name });
+  }
+
+  /** Until the group is as it should be. */
+  async untilGroup(name, condition) {
+    let found;
+    for (const end = performance.now() + 20000; performance.now() < end;) {
+      found = await this.group(name);
+      if (condition(found)) return found;
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+    throw new Error(`group ${name}: ${JSON.stringify(found)}\n` +
+      `${await this.log()}`);
   }
 
   /** The processes of its workers. */

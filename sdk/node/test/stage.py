@@ -3,8 +3,8 @@
 
 Started by stage.mjs with a pipe each way; says "ready CONNINFO" as JSON. Then
 each line is a request, a JSON object with "do", and is answered with one:
-register (name, definition), pool (program, workers, environment), log, end
-(of the pool). At the end of its input everything goes.
+register (name, definition), pool (program, workers, environment), groups
+(sections), group (name), log, pids, end (of the pool). At the end of its input everything goes.
 """
 
 import json
@@ -44,17 +44,34 @@ class Stage:
         self.running.start()
         self.running.wait_running()
 
+    def groups(self, sections, workers=0):
+        """A pool with these groups: name to keys of its section."""
+        self.end()
+        self.running = Pool(self.conninfo, workers)
+        conf = os.path.join(self.running.folder, "rappel.conf")
+        with open(conf, "w", encoding="utf-8") as text:
+            for name, keys in sections.items():
+                text.write(f"[group {name}]\n")
+                for key, value in keys.items():
+                    words = value if isinstance(value, str) \
+                        else shlex.join(map(str, value))
+                    text.write(f"{key} = {words}\n")
+        os.chmod(conf, 0o600)
+        self.running.env["RAPPEL_CONFIG"] = conf
+        self.running.start()
+
+    def group(self, name):
+        """What rappelctl status has of it, or {}."""
+        for group in self.running.status().get("groups", ()):
+            if group["name"] == name:
+                return {"ready": group.get("ready"), "told": str(group)}
+        return {}
+
     def log(self):
         return self.running.log_text()
 
     def pids(self):
         return self.running.pids("worker")
-
-    def status(self):
-        found = self.running.status()
-        for process in found.get("processes", []):
-            process.pop("last_output", None)
-        return json.loads(json.dumps(found, default=str))
 
     def end(self):
         if self.running is not None:
