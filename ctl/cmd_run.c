@@ -386,7 +386,8 @@ enum {
 	"count(*) FILTER (WHERE e ->> 0 = '1') AS succeeded, " \
 	"count(*) FILTER (WHERE e ->> 0 = '2') AS failed, " \
 	"count(*) FILTER (WHERE e ->> 0 = '3') AS fired " \
-	"FROM rappel.action_log l, json_array_elements(l.entries) e " \
+	"FROM rappel.action_log l, " \
+	"json_array_elements(rappel.readable(l.entries)) e " \
 	"WHERE l.instance_id = i.id) j ON true " \
 	"WHERE i.id = $1::uuid"
 /* clang-format on */

@@ -159,7 +159,8 @@ static const struct column list_columns[] = {
 	"(e ->> 5)::int AS index, e -> 8 AS value, " \
 	"l.at + (e ->> 1)::bigint * interval '1 microsecond' AS at, " \
 	"max((e ->> 3)::int) OVER (PARTITION BY e ->> 2) AS last " \
-	"FROM rappel.action_log l, json_array_elements(l.entries) e " \
+	"FROM rappel.action_log l, " \
+	"json_array_elements(rappel.readable(l.entries)) e " \
 	"WHERE l.instance_id = i.id) e WHERE e.attempt = e.last " \
 	"GROUP BY e.action HAVING bool_or(e.kind = 6) " \
 	"AND NOT bool_or(e.kind IN (1, 2, 3, 5))) t " \

@@ -5,7 +5,6 @@
 #ifndef ENGINE_EVENT_H
 #define ENGINE_EVENT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/buf.h"
@@ -52,14 +51,5 @@ struct event {
 	 * borrowed, or nothing. Of a FAILED one the engine reads "kinds". */
 	struct slice extra;
 };
-
-/* It came from outside, in a command, and not from a worker or a clock. */
-static inline bool
-event_is_command(const struct event *e)
-{
-	return e->kind == EVENT_CANCEL || e->kind == EVENT_HEARTBEAT ||
-	       ((e->kind == EVENT_SUCCEEDED || e->kind == EVENT_FAILED) &&
-	        e->worker == WORKER_NONE);
-}
 
 #endif

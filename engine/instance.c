@@ -107,8 +107,8 @@ branch_unwant(struct instance *i, struct branch *b)
 	b->activation = 0;
 }
 
-static struct branch *
-wanted_find(const struct instance *i, uint32_t activation)
+struct branch *
+branch_wanted(const struct instance *i, uint32_t activation)
 {
 	if (activation == 0)
 		return NULL;
@@ -372,51 +372,6 @@ instance_destroy(struct instance **ip)
 	free(i);
 }
 
-/* ---- finished by somebody else ---- */
-
-/* When its time is over; 0: never. */
-static int64_t
-pending_due(const struct branch *b)
-{
-	if (b->due_us == 0 ||
-	    (b->beat_due_us != 0 && b->beat_due_us < b->due_us))
-		return b->beat_due_us;
-	return b->due_us;
-}
-
-/* Counts from now on again. */
-static void
-pending_beat(struct instance *i, struct branch *b)
-{
-	if (b->heartbeat_us != 0)
-		b->beat_due_us = time_add(i->now_us, b->heartbeat_us);
-	effects_add(i->out, EFFECT_PENDING, b->activation);
-}
-
-/* The action has ended, the attempt goes on, and began with the action. */
-static void
-pending_begin(struct instance *i, struct branch *b, const struct event *e)
-{
-	b->phase = BRANCH_PENDING;
-	i->pending++;
-	b->due_us = 0;
-	b->beat_due_us = 0;
-	if (b->timeout_us != 0)
-		b->due_us = time_add(time_sub(e->at_us, e->run_us),
-				     b->timeout_us);
-	pending_beat(i, b);
-}
-
-/* What follows is as if the action itself had answered. */
-static void
-pending_over(struct instance *i, struct branch *b)
-{
-	if (b->phase != BRANCH_PENDING)
-		return;
-	b->phase = BRANCH_ACTION;
-	i->pending--;
-}
-
 /* ---- events ---- */
 
 /* What the worker says that the error counts as, too. */
@@ -447,23 +402,6 @@ action_ended(struct instance *i, struct branch *b, const struct event *e)
 		buf_add(&i->failure.cause, e->cause.data, e->cause.len);
 		i->failure.poison = true;
 	}
-	return state_failed(i, b);
-}
-
-/* Nobody finished it in time. */
-static struct branch *
-pending_fired(struct instance *i, struct branch *b)
-{
-	if (b->due_us != 0 &&
-	    (b->beat_due_us == 0 || b->due_us <= b->beat_due_us))
-		failure_text(i, "States.Timeout",
-			     "nobody finished the task within its "
-			     "TimeoutSeconds");
-	else
-		failure_text(i, "States.HeartbeatTimeout",
-			     "no heartbeat of the task came within its "
-			     "HeartbeatSeconds");
-	pending_over(i, b);
 	return state_failed(i, b);
 }
 
@@ -527,7 +465,7 @@ instance_apply(struct instance *i, const struct event *e, struct effects *out)
 		if (i->definition->timeout_us == 0)
 			return -ESTALE;
 	} else if (e->kind != EVENT_CANCEL) {
-		b = wanted_find(i, e->activation);
+		b = branch_wanted(i, e->activation);
 		if (b == NULL || !event_fits(b, e))
 			return -ESTALE;
 	}
@@ -605,7 +543,7 @@ instance_action(const struct instance *i, uint32_t activation,
 	const struct branch *b;
 
 	CHECK_OBJ(i, INSTANCE_MAGIC);
-	b = wanted_find(i, activation);
+	b = branch_wanted(i, activation);
 	if (b == NULL || b->phase != BRANCH_ACTION)
 		return false;
 	*out = (struct action_view){
@@ -624,28 +562,6 @@ instance_action(const struct instance *i, uint32_t activation,
 }
 
 bool
-instance_pending(const struct instance *i, uint32_t activation,
-		 struct pending_view *out)
-{
-	const struct branch *b;
-
-	CHECK_OBJ(i, INSTANCE_MAGIC);
-	b = wanted_find(i, activation);
-	if (b == NULL || b->phase != BRANCH_PENDING)
-		return false;
-	*out = (struct pending_view){ .attempt = b->attempt,
-				      .due_us = pending_due(b) };
-	return true;
-}
-
-uint32_t
-instance_pending_count(const struct instance *i)
-{
-	CHECK_OBJ(i, INSTANCE_MAGIC);
-	return i->pending;
-}
-
-bool
 instance_place(const struct instance *i, uint32_t activation,
 	       struct place_view *out)
 {
@@ -654,7 +570,7 @@ instance_place(const struct instance *i, uint32_t activation,
 	CHECK_OBJ(i, INSTANCE_MAGIC);
 	if (activation == ACTIVATION_WORKFLOW)
 		return false;
-	b = wanted_find(i, activation);
+	b = branch_wanted(i, activation);
 	if (b == NULL)
 		return false;
 	*out = (struct place_view){ .state_no = b->state->no,
@@ -678,7 +594,7 @@ instance_timer(const struct instance *i, uint32_t activation,
 		    time_add(i->started_us, i->definition->timeout_us);
 		return true;
 	}
-	b = wanted_find(i, activation);
+	b = branch_wanted(i, activation);
 	if (b == NULL ||
 	    (b->phase != BRANCH_TIMER && b->phase != BRANCH_DELAY))
 		return false;

@@ -175,6 +175,8 @@ void branch_leave(struct instance *i, struct branch *b);
  */
 bool branch_want(struct instance *i, struct branch *b);
 void branch_unwant(struct instance *i, struct branch *b);
+/* The branch that is wanted under that id, or NULL. */
+struct branch *branch_wanted(const struct instance *i, uint32_t activation);
 
 /* Copies name and cause; of no other kinds. */
 void failure_set(struct instance *i, struct slice name, struct slice cause);
@@ -257,6 +259,20 @@ bool spread_tolerates(struct instance *i, struct branch *b) MUST_CHECK;
 struct branch *spread_join(struct instance *i, struct branch *b) MUST_CHECK;
 /* Drops it with all that is inside and wanted. */
 void spread_abandon(struct instance *i, struct spread *s);
+
+/* ---- instance_pending.c: attempts that somebody else finishes ---- */
+
+/* The action has ended, the attempt goes on, and began with the action. */
+void pending_begin(struct instance *i, struct branch *b,
+		   const struct event *e);
+/* A heartbeat: its time counts from now on again. */
+void pending_beat(struct instance *i, struct branch *b);
+/* When its time is over; 0: never. */
+int64_t pending_due(const struct branch *b);
+/* Its time is over. Returns the branch that goes on, or NULL. */
+struct branch *pending_fired(struct instance *i, struct branch *b) MUST_CHECK;
+/* What follows is as if the action itself had answered. */
+void pending_over(struct instance *i, struct branch *b);
 
 /* ---- retry.c ---- */
 

@@ -79,7 +79,7 @@ event_keep(struct rebuild *r, const struct event *event)
 }
 
 /* A command stays in its table until it is journaled, and is found there
- * again. */
+ * again; an answer for a task comes too late then, as this one counts. */
 static void
 row_keep(struct rebuild *r, const struct batch_row *row)
 {
@@ -93,7 +93,8 @@ row_keep(struct rebuild *r, const struct batch_row *row)
 	reader = journal_reader_create(buf_slice(&json), row->at_us, &err);
 	ASSERT(reader != NULL); /* we wrote it */
 	while (journal_reader_next(reader, &event, &err) > 0)
-		if (!event_is_command(&event))
+		if (event.kind != EVENT_CANCEL &&
+		    event.kind != EVENT_HEARTBEAT)
 			event_keep(r, &event);
 	journal_reader_destroy(&reader);
 	buf_fini(&json);
@@ -113,6 +114,14 @@ rebuild_takes(struct flusher *f, struct lease *lease,
 }
 
 /* ---- its beginning and end ---- */
+
+/* A word on an attempt: another can stand in its place. */
+static bool
+is_mendable(enum event_kind kind)
+{
+	return kind == EVENT_SUCCEEDED || kind == EVENT_FAILED ||
+	    kind == EVENT_PENDING;
+}
 
 bool
 rebuild_begin(struct flusher *f, struct lease *lease,
@@ -137,8 +146,7 @@ rebuild_begin(struct flusher *f, struct lease *lease,
 		r->refused = true;
 	}
 	if (r->replaced || TAILQ_EMPTY(&r->events) ||
-	    (r->refused && TAILQ_FIRST(&r->events)->kind != EVENT_SUCCEEDED &&
-	     TAILQ_FIRST(&r->events)->kind != EVENT_FAILED)) {
+	    (r->refused && !is_mendable(TAILQ_FIRST(&r->events)->kind))) {
 		rebuild_forget(f, lease);
 		return false;
 	}
@@ -209,6 +217,7 @@ rebuild_feed(struct flusher *f, struct rebuild *r)
 		if (r->refused) {
 			event.kind = EVENT_FAILED;
 			event.value = SLICE_NONE;
+			event.extra = SLICE_NONE;
 			event.error = SLICE_LITERAL("Rappel.RowRefused");
 			snprintf(cause, sizeof(cause),
 			         "SQLSTATE %s: the server refuses to store "

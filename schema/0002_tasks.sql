@@ -32,6 +32,15 @@ CREATE INDEX action_progress_incarnation
 -- Views for people
 ---------------------------------------------------------------------------
 
+-- PostgreSQL looks into no JSON that has a NUL in a string anywhere: here
+-- U+FFFD stands for it. What is an escaped backslash and "u0000" stays.
+CREATE FUNCTION rappel.readable(value json) RETURNS json
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN position('\u0000' IN $1::text) = 0 THEN $1
+		ELSE regexp_replace($1::text, '(?<!\\)((?:\\\\)*)\\u0000',
+			'\1\\ufffd', 'g')::json END
+$$;
+
 -- One entry of the journal a row. at is when the attempt ended or the event
 -- happened, run how long the attempt ran in its worker (the slot's number),
 -- details what the worker said beside that. A fired entry with an attempt is
@@ -67,7 +76,8 @@ SELECT l.instance_id, l.seq + e.n::int - 1 AS seq,
 FROM rappel.action_log l
 JOIN rappel.workflow_instances i ON i.id = l.instance_id
 JOIN rappel.workflow_versions v ON v.id = i.version_id
-CROSS JOIN LATERAL json_array_elements(l.entries) WITH ORDINALITY e (e, n);
+CROSS JOIN LATERAL json_array_elements(rappel.readable(l.entries))
+	WITH ORDINALITY e (e, n);
 
 ---------------------------------------------------------------------------
 -- Finishing a task under its token, in the caller's own transaction
@@ -139,7 +149,7 @@ BEGIN
 			AND e.e ->> 0 IN ('1', '2', '3', '5')))
 	INTO v_waited, v_ended
 	FROM rappel.action_log l
-	CROSS JOIN LATERAL json_array_elements(l.entries) e (e)
+	CROSS JOIN LATERAL json_array_elements(rappel.readable(l.entries)) e (e)
 	WHERE l.instance_id = $1 AND (e.e ->> 2)::bigint = $2;
 	-- Each attempt but the first follows an entry, and no instance has
 	-- more than a million activations.

@@ -38,6 +38,9 @@ WORKFLOWS = {
     "long": load.task("noop" + WAITS, TimeoutSeconds=3600),
     "sleep": load.task("sleep"),
     "echo": load.task("echo"),
+    "twice": {"StartAt": "One", "States": {
+        "One": {"Type": "Task", "Resource": "noop" + WAITS, "Next": "Two"},
+        "Two": {"Type": "Task", "Resource": "noop" + WAITS, "End": True}}},
     "wait": {"StartAt": "W", "States": {
         "W": {"Type": "Wait", "Seconds": 0, "Next": "E"},
         "E": {"Type": "Task", "Resource": "noop" + WAITS, "End": True}}},
@@ -230,6 +233,42 @@ class Answers(TaskCase):
         error, cause = self.ended(instance, "failed")
         self.assertEqual(error, "Rappel.ResultInvalid")
         self.assertIn("nested", cause)
+
+    def test_refused_row(self):
+        """What the server will not store fails the attempt, nothing else."""
+        instance, token = self.asked("caught")
+        self.query("ALTER TABLE rappel.action_log ADD CONSTRAINT nothing_odd"
+                   " CHECK (entries::text NOT LIKE '%%odd%%') NOT VALID")
+        try:
+            self.assertTrue(self.say("succeed", token, '"odd"'))
+            error, cause = self.ended(instance, "failed")
+        finally:
+            self.query("ALTER TABLE rappel.action_log"
+                       " DROP CONSTRAINT nothing_odd")
+        self.assertEqual(error, "Rappel.RowRefused")
+        self.assertIn("23514", cause)
+        self.assertFalse(self.say("succeed", token, "1"))
+        wait_for("no row is left", lambda: not self.query(
+            "SELECT 1 FROM rappel.commands WHERE instance_id = %s", instance))
+
+    def test_nul(self):
+        """PostgreSQL looks into no JSON with a NUL: nobody has to know."""
+        instance, first = self.asked("twice")
+        said = '["a\\u0000\\u0000b", "\\\\\\u0000", "\\\\u0000"]'
+        self.assertTrue(self.say("succeed", first, said))
+        second = self.pending(instance, activation=2)
+        self.assertFalse(self.say("fail", first))
+        self.assertEqual([t["token"] for t in self.ctl(
+            "task", "list", "--instance", instance, "--json").json],
+            [second])
+        self.assertTrue(self.say("heartbeat", second, '{"x": "\\u0000"}'))
+        self.assertTrue(self.say("succeed", second, said))
+        self.assertEqual(self.ended(instance), json.loads(said))
+        rows = self.ctl("run", "history", instance, "--json").json
+        self.assertEqual([row["result"] for row in rows if row["result"]],
+                         [["a\ufffd\ufffdb", "\\\ufffd", "\\u0000"]] * 2)
+        self.assertEqual(self.ctl("run", "show", instance, "--json").json
+                         ["entries"], 5)
 
     def set_status(self, instance, status):
         """By hand, and unseen by those who look at what a pool does."""

@@ -163,19 +163,19 @@ JOURNAL = (
     ("an action that succeeded twice",
      "SELECT l.instance_id, e.e ->> 2, count(*)"
      " FROM rappel.action_log l"
-     " CROSS JOIN json_array_elements(l.entries) e (e)"
+     " CROSS JOIN json_array_elements(rappel.readable(l.entries)) e (e)"
      " WHERE e.e ->> 0 = '1' GROUP BY 1, 2 HAVING count(*) > 1"),
     ("an attempt that ended twice",
      "SELECT l.instance_id, e.e ->> 2, e.e ->> 3, count(*)"
      " FROM rappel.action_log l"
-     " CROSS JOIN json_array_elements(l.entries) e (e)"
+     " CROSS JOIN json_array_elements(rappel.readable(l.entries)) e (e)"
      " WHERE e.e ->> 0 IN ('1', '2', '5')"
      " OR (e.e ->> 0 = '3' AND e.e ->> 3 <> '0')"
      " GROUP BY 1, 2, 3 HAVING count(*) > 1"),
     ("an attempt that began to wait for somebody twice",
      "SELECT l.instance_id, e.e ->> 2, e.e ->> 3, count(*)"
      " FROM rappel.action_log l"
-     " CROSS JOIN json_array_elements(l.entries) e (e)"
+     " CROSS JOIN json_array_elements(rappel.readable(l.entries)) e (e)"
      " WHERE e.e ->> 0 = '6'"
      " GROUP BY 1, 2, 3 HAVING count(*) > 1"),
     ("an attempt after the one that succeeded",

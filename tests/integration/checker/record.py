@@ -49,7 +49,7 @@ def commits(connection):
             " (e.e ->> 2)::int, (e.e ->> 3)::int, (extract(epoch FROM"
             "  pg_xact_commit_timestamp(l.xmin)) * 1000000)::bigint"
             " FROM rappel.action_log l"
-            " CROSS JOIN json_array_elements(l.entries) e (e)"
+            " CROSS JOIN json_array_elements(rappel.readable(l.entries)) e (e)"
             " WHERE e.e ->> 0 = '1'")
         return {(row[0], row[1]): (row[2], row[3]) for row in cursor}
 

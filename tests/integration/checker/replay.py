@@ -190,7 +190,7 @@ def history(connection, snapshot):
                 n + 1, EVENTS.get(e.kind), e.activation, e.state, e.index,
                 e.attempt or None,
                 # A null at an entry's end is left out.
-                sha(e.value) if e.kind == 1 and e.value is not None
+                sha(shown(e.value)) if e.kind == 1 and e.value is not None
                 else None,
                 shown(e.value) if e.kind in (2, 5) else None,
                 shown(e.cause) if e.kind in (2, 4, 5) else None,
@@ -209,12 +209,17 @@ def history(connection, snapshot):
 
 def details_of(entry):
     if entry.kind != interpreter.HEARTBEAT:
-        return entry.extra
-    return None if entry.value is None else {"progress": entry.value}
+        return shown(entry.extra)
+    return None if entry.value is None else {"progress": shown(entry.value)}
 
 
-def shown(text):
-    return text.replace("\0", "\ufffd") if isinstance(text, str) else text
+def shown(value):
+    """As the view has it: a NUL is none that PostgreSQL shows."""
+    if isinstance(value, list):
+        return [shown(part) for part in value]
+    if isinstance(value, dict):
+        return {shown(key): shown(part) for key, part in value.items()}
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def before_dependents(snapshot, lines):
