@@ -196,8 +196,8 @@ claim_reply(void *arg, const struct db_reply *reply)
 			queue_looked(c, got);
 		if (c->source == FROM_DUE && got == c->asked)
 			c->due_wanted = true;
-		if (c->source == FROM_COMMANDS && got > 0)
-			c->commands_wanted = true;
+		if (c->source == FROM_COMMANDS)
+			c->commands_more = got == c->asked;
 		if (c->source == FROM_OWNED) {
 			c->listed = got < c->asked;
 			c->reconcile_wanted = !c->listed;
@@ -558,6 +558,8 @@ claim_step(struct claim *c)
 			c->commands_wanted = true;
 		} else {
 			c->source = FROM_QUEUE;
+			c->commands_wanted = c->commands_more;
+			c->commands_more = false;
 			commands_send(c);
 		}
 		return;

@@ -64,6 +64,7 @@ struct claim {
 	uint32_t narrow; /* so many are claimed at once, at most */
 	bool woken; /* since the last claim from the queue was sent */
 	bool commands_wanted;
+	bool commands_more; /* of what nobody owns */
 	bool due_wanted;
 	bool reconcile_wanted;
 	bool recovering; /* an earlier life's instances are being read */
