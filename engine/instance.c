@@ -508,11 +508,12 @@ instance_wanted(const struct instance *i, struct effects *out)
 	if (i->definition->timeout_us != 0)
 		effects_add(out, EFFECT_TIMER, ACTIVATION_WORKFLOW);
 	for (struct branch *b = i->wanted_first; b != NULL; b = b->wanted_next)
-		effects_add(out,
-			    b->phase == BRANCH_ACTION    ? EFFECT_ACTION
-			    : b->phase == BRANCH_PENDING ? EFFECT_PENDING
-							 : EFFECT_TIMER,
-			    b->activation);
+		effects_add_attempt(
+		    out,
+		    b->phase == BRANCH_ACTION    ? EFFECT_ACTION
+		    : b->phase == BRANCH_PENDING ? EFFECT_PENDING
+						 : EFFECT_TIMER,
+		    b->activation, b->attempt);
 }
 
 enum instance_status

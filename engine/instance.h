@@ -50,6 +50,9 @@ enum effect_kind {
 struct effect {
 	enum effect_kind kind;
 	uint32_t activation;
+	/* ACTION: by the time that the effect is performed another event may
+	 * have ended that attempt; the next one has an effect of its own. */
+	uint32_t attempt;
 };
 
 struct effects {

@@ -161,6 +161,8 @@ struct instance {
 /* ---- instance.c: the tree, what is wanted, the end ---- */
 
 void effects_add(struct effects *e, enum effect_kind kind, uint32_t activation);
+void effects_add_attempt(struct effects *e, enum effect_kind kind,
+			 uint32_t activation, uint32_t attempt);
 
 struct branch *branch_create(struct instance *i, struct spread *parent);
 /* Out of its spread, no longer wanted, gone. Its spread must be gone. */

@@ -171,7 +171,7 @@ action_again(struct instance *i, struct branch *b, uint64_t delay_us)
 		branch_keep(i, &b->input, input);
 	}
 	b->due_us = time_add(i->now_us, delay_us);
-	effects_add(i->out, EFFECT_ACTION, b->activation);
+	effects_add_attempt(i->out, EFFECT_ACTION, b->activation, b->attempt);
 	return true;
 }
 
@@ -259,7 +259,7 @@ want(struct instance *i, struct branch *b, enum branch_phase phase,
 		return state_failed(i, b);
 	}
 	trace(i, b);
-	effects_add(i->out, kind, b->activation);
+	effects_add_attempt(i->out, kind, b->activation, b->attempt);
 	return NULL;
 }
 

@@ -413,7 +413,7 @@ batch_perform(struct flusher *f, struct lease *lease,
 
 		switch (e->kind) {
 		case EFFECT_ACTION:
-			dispatch_ready(f, lease, e->activation);
+			dispatch_ready(f, lease, e->activation, e->attempt);
 			break;
 		case EFFECT_TIMER:
 			if (instance_timer(lease->engine, e->activation,

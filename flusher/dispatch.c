@@ -286,17 +286,21 @@ dispatch_run(struct flusher *f)
 }
 
 void
-dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
+dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation,
+               uint32_t attempt)
 {
 	struct action_view view;
 	struct ready ready;
 	int64_t now;
 
-	if (!instance_action(lease->engine, activation, &view))
+	/* Somebody may have finished it under its token meanwhile: what follows
+	 * from that is not durable yet. */
+	if (!instance_action(lease->engine, activation, &view) ||
+	    view.attempt != attempt)
 		return;
 	/* First: what an earlier flusher dispatched was due, whatever the clock
 	 * says since then. */
-	if (adopt_ready(f, lease, activation, view.attempt))
+	if (adopt_ready(f, lease, activation, attempt))
 		return;
 	if (view.not_before_us > 0) {
 		now = flusher_now_us(f);
@@ -306,7 +310,7 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation)
 			return;
 		}
 	}
-	ready = (struct ready){ lease, activation, view.attempt, 0 };
+	ready = (struct ready){ lease, activation, attempt, 0 };
 	route_push(&f->dispatch->routes,
 	           route_find(&f->dispatch->routes, view.action), &ready);
 	flusher_turn_wanted(f);

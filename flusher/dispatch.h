@@ -31,7 +31,7 @@ void dispatch_destroy(struct dispatch **d);
 
 /* An attempt may run now: asks the engine what it is and queues it. */
 void dispatch_ready(struct flusher *f, struct lease *lease,
-                    uint32_t activation);
+                    uint32_t activation, uint32_t attempt);
 /* That activation is not wanted any more: a worker that still runs it after
  * a second is killed. */
 void dispatch_abandon(struct flusher *f, struct lease *lease,

@@ -154,6 +154,7 @@ timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
 		               .activation = activation };
 
 	struct pending_view pending;
+	struct action_view action;
 
 	switch (kind) {
 	case TIMER_FIRE:
@@ -163,7 +164,8 @@ timer_due(struct flusher *f, struct lease *lease, enum timer_kind kind,
 		batch_apply(f, lease, &event);
 		break;
 	case TIMER_RETRY:
-		dispatch_ready(f, lease, activation);
+		if (instance_action(lease->engine, activation, &action))
+			dispatch_ready(f, lease, activation, action.attempt);
 		break;
 	case TIMER_PARK:
 		park_due(f, lease);
