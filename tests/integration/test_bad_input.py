@@ -165,7 +165,7 @@ class Database(BadInputTest):
         self.assert_refused(pool, EX_CONFIG, "grant")
 
     def test_schema_too_old(self):
-        self.query("UPDATE rappel.migrations SET version = 0")
+        self.query("UPDATE rappel.migrations SET version = version - 2")
         pool = self.make_pool()
         pool.start()
         self.assert_refused(pool, EX_CONFIG, "rappelctl db migrate")
