@@ -42,7 +42,7 @@ class Trial:
     def __init__(self, program, watch, *, quick=False, slow=1.0, unable=None):
         self.program, self.watch = program, watch
         self.quick, self.slow, self.unable = quick, slow, unable
-        self.shared = None
+        self.shared = self.spare = None
         self.lives = []
         self.notes = []
         self.hello = None
@@ -64,6 +64,16 @@ class Trial:
     def ready(self, **options):
         return self.fresh(**options).ready()
 
+    def next_ready(self):
+        """A fresh one, started while the case before looked at its own; for
+        cases that measure nothing short."""
+        life = self.spare or Life(self.program, self.watch)
+        self.lives.append(life)
+        self.spare = None
+        life.ready()
+        self.spare = Life(self.program, self.watch)
+        return life
+
     def note(self, text):
         if text not in self.notes:
             self.notes.append(text)
@@ -80,6 +90,13 @@ class Trial:
                     or shared.status is not None:
                 shared.close()
                 self.shared = None
+
+    def end(self):
+        """After the last case."""
+        self.finish(False)
+        if self.spare is not None:
+            self.spare.close()
+            self.spare = None
 
     def measured(self, seconds, measure, what, times=5, rounds=3):
         """`measure` gives how long something took. The median has to be

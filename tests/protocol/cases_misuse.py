@@ -122,7 +122,7 @@ TOKENS_MISUSES = {
 
 
 def refuses(trial, build):
-    life = trial.ready()
+    life = trial.next_ready()
     life.send(build(life))
     sent = time.monotonic()
     took = life.wait_end(END_SECONDS * 2 * trial.slow) - sent

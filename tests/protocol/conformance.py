@@ -165,7 +165,7 @@ def main():
     for test in CASES.values():
         if wanted(test.name):
             run_case(trial, test, results)
-    trial.finish(False)
+    trial.end()
     judge(watch, wanted, results)
     if options.report:
         with open(options.report, "w", encoding="utf-8") as out:

@@ -161,13 +161,15 @@ class Life:
 
     def close(self):
         """Ends it, whatever it does."""
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)  # perhaps no group yet
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        self.hang_up()
         if self.status is None:
             os.waitpid(self.pid, 0)
-        self.hang_up()
         os.close(self.pipe)
         os.close(self.pidfd)
         if self.board is not None:

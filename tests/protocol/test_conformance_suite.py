@@ -4,7 +4,8 @@
 usage: test_conformance_suite.py [-v] [THREADS | SCOREBOARD]
 
 Runs it against each variant of workers/broken.py and compares what failed
-with what had to.
+with what had to. One that differs is tried once more, alone: a machine that
+stands still for seconds makes a case fail that has nothing to do with it.
 """
 
 import concurrent.futures
@@ -110,8 +111,11 @@ class Suite(unittest.TestCase):
         jobs = [(variant, mode) for mode in MODES for variant in BROKEN[mode]]
         with tempfile.TemporaryDirectory() as folder, \
                 concurrent.futures.ThreadPoolExecutor(
-                    max_workers=min(4, os.cpu_count() or 1)) as pool:
+                    max_workers=3) as pool:
             runs = list(pool.map(lambda job: run(*job, folder), jobs))
+            for at, (variant, mode) in enumerate(jobs):
+                if set(runs[at][0]) != set(BROKEN[mode][variant]):
+                    runs[at] = run(variant, mode, folder)
         for (variant, mode), (failed, status) in zip(jobs, runs):
             with self.subTest(variant=variant, mode=mode):
                 expected = BROKEN[mode][variant]

@@ -84,17 +84,20 @@ class OutOfOrder(Worker):
 class MoreAtOnce(Worker):
     """Runs one more than it says, when all that waits is slow."""
 
-    def has_work(self):
-        return super().has_work() and (
-            threading.current_thread().name != "one more"
-            or all(i.action == "sleep" for i in self.waiting.values()))
-
     def run(self):
-        # Waking one might wake the one that does not want it.
-        self.work.notify = lambda count: self.work.notify_all()
-        threading.Thread(target=self.hand, name="one more",
-                         daemon=True).start()
+        threading.Thread(target=self.one_more, daemon=True).start()
         super().run()
+
+    def one_more(self):
+        while True:
+            time.sleep(0.005)
+            with self.lock:
+                slow = [item for item in self.waiting.values()
+                        if item.action == "sleep"]
+                wanted = slow and len(slow) == len(self.waiting) \
+                    and len(self.running) >= self.concurrency
+            if wanted:
+                self.turn()
 
 
 class FewerAtOnce(Worker):

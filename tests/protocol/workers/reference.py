@@ -291,7 +291,7 @@ class Worker:
                      for parts in self.counted(count, payload)]
             with self.lock:
                 self.waiting.update((item.token, item) for item in items)
-                self.work.notify(len(items))
+                self.work.notify_all()
         elif type_ == DRAIN:
             self.drain()
         elif type_ in (CANCEL, RECALL):
@@ -335,25 +335,26 @@ class Worker:
 
     # Running.
 
-    def has_work(self):
-        return bool(self.waiting)
-
     def hand(self):
         while True:
-            with self.lock:
-                self.work.wait_for(self.has_work)
-                item = self.next_item()
-                if item is None:
-                    continue
-                self.running[item.token] = item
-            item.began = time.monotonic()
-            status = self.perform(item)
-            run_us = int((time.monotonic() - item.began) * 1e6)
-            if self.board is not None and item.place != PLACE_NONE:
-                self.board.done(item)
-            with self.lock:
-                del self.running[item.token]
-                self.answer(item, [status[0], run_us, *status[1:]])
+            self.turn()
+
+    def turn(self):
+        """Runs one, as soon as there is one."""
+        with self.lock:
+            self.work.wait_for(lambda: self.waiting)
+            item = self.next_item()
+            if item is None:
+                return
+            self.running[item.token] = item
+        item.began = time.monotonic()
+        status = self.perform(item)
+        run_us = int((time.monotonic() - item.began) * 1e6)
+        if self.board is not None and item.place != PLACE_NONE:
+            self.board.done(item)
+        with self.lock:
+            del self.running[item.token]
+            self.answer(item, [status[0], run_us, *status[1:]])
 
     def next_item(self):
         """The one that is to run, or None when it was taken back."""
