@@ -41,7 +41,9 @@ flight_free(struct dispatch *d, struct flight *flight)
 	slot->slow -= !flight->quick;
 	if (slot->stalled_token == flight->token)
 		slot->stalled_token = 0;
-	if (slot->places.board != NULL)
+	/* One that is to be killed may outlive us: then its board tells the
+	 * next flusher what it still runs. */
+	if (slot->places.board != NULL && slot->phase != SLOT_DYING)
 		places_give(&slot->places, flight->place);
 	if (flight->adopted)
 		adopt_flight_gone(d->flusher->adopt, flight);
