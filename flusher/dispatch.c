@@ -124,7 +124,7 @@ slot_has_room(struct flusher *f, struct slot *slot, const struct route *route,
               uint64_t now_us)
 {
 	if (slot->phase != SLOT_READY || slot->retired ||
-	    slot->bytes >= SLOT_BYTES_MAX)
+	    slot->bytes >= SLOT_BYTES_MAX || slot->blocked_until_us > now_us)
 		return false;
 	if (edge_has_place(&slot->edge))
 		return true;

@@ -80,10 +80,13 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	if (done.status == COMPLETION_NOT_BEGUN) {
 		if (!flight_asked_back(flight))
 			return -EPERM;
+		if (flight->began_us > 0 && !slot_claims(slot))
+			watch_blocked(d, slot, now_us);
 		flight->back = true;
 		*back = true;
 		return 0;
 	}
+	slot->blocked_until_us = 0;
 	f->counters.completions++;
 	if (flight->lease == NULL) {
 		bool unasked = flight->adopted && !adopt_settled(f->adopt);

@@ -34,6 +34,9 @@ struct slot {
 	uint64_t before;  /* items that earlier flushers had this spawn run */
 	uint64_t relayed; /* items sent to this spawn, since */
 	uint64_t heard_us; /* when it last answered */
+	/* It gave back what it had a place for, so it begins nothing: gets
+	 * nothing more before that, or before an answer. 0: it begins. */
+	uint64_t blocked_until_us;
 	uint64_t looked_us; /* when its front was last looked at */
 	/* It runs that one for long already, and gets nothing more before
 	 * that has ended; 0: it does not. */
@@ -104,6 +107,8 @@ void watch_create(struct dispatch *d);
 void watch_destroy(struct dispatch *d);
 /* Some deadline may be another now: looks at them soon. */
 void watch_deadlines(struct dispatch *d);
+/* The slot gave back something that it had a place for. */
+void watch_blocked(struct dispatch *d, struct slot *slot, uint64_t now_us);
 /* A flight was sent: deadlines, and a look at what it may wait behind. */
 void watch_sent(struct dispatch *d, const struct slot *slot,
                 const struct flight *flight);

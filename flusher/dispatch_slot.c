@@ -294,6 +294,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 	slot->before = frame->count;
 	slot->relayed = 0;
 	slot->lied = false;
+	slot->blocked_until_us = 0;
 	slot->told = false;
 	if (frame->slot >= d->slots_used)
 		d->slots_used = frame->slot + 1U;

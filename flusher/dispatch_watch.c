@@ -25,6 +25,8 @@
 #define TERM_US CLOCK_SECOND_US
 /* An action that runs that long holds up what waits behind it. */
 #define RECALL_US (10 * CLOCK_MS_US)
+/* One that begins nothing is tried again after that. */
+#define BLOCKED_US CLOCK_SECOND_US
 /* How often a slot may be looked at while there is work for it. */
 #define LOOK_US (2 * CLOCK_MS_US)
 /* A worker that runs nothing begins what it was sent in that time. */
@@ -173,7 +175,7 @@ static uint64_t
 slot_look_edge(struct dispatch *d, struct slot *slot, uint64_t now_us)
 {
 	const struct edge *edge = &slot->edge;
-	struct flight *flight;
+	struct flight *flight, *first = edge->first;
 
 	if (edge_has_place(edge) || slot->slow >= slot->concurrency)
 		return 0;
@@ -181,10 +183,70 @@ slot_look_edge(struct dispatch *d, struct slot *slot, uint64_t now_us)
 		return edge->first != NULL ? edge->full_us + RECALL_US : 0;
 	for (flight = TAILQ_FIRST(&slot->flights); flight != edge->first;
 	     flight = TAILQ_NEXT(flight, slot_entry)) {
-		slot->slow += flight->quick;
+		if (!flight->quick)
+			continue;
+		if (first == edge->first && slot->concurrency > 1)
+			first = flight; /* see slot_look_silent() */
+		slot->slow++;
 		flight->quick = false;
 	}
-	slot_recall(d, slot);
+	slot_ask_back(d, slot, first, NULL);
+	return 0;
+}
+
+/*
+ * Places are no use in a process that does not come to them: an action in it
+ * does not yield (a loop of events that stands still). It shows by short
+ * actions that have a place and are not answered while nothing else is,
+ * either. They are asked back; a worker that had begun them says nothing, and
+ * they count as slow from then on. Returns as slot_look().
+ */
+static uint64_t
+slot_look_silent(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	struct flight *flight, *last = NULL;
+	uint64_t next = 0, due;
+
+	if (!slot->recalls || slot->concurrency < 2)
+		return 0;
+	for (flight = TAILQ_FIRST(&slot->flights); flight != slot->edge.first;
+	     flight = TAILQ_NEXT(flight, slot_entry)) {
+		if (!flight->quick || flight->recalled)
+			continue;
+		due = (flight->began_us > slot->heard_us ? flight->began_us :
+		                                           slot->heard_us) +
+		      RECALL_US;
+		if (due > now_us) {
+			next = sooner(next, due);
+			continue;
+		}
+		flight->quick = false;
+		slot->slow++;
+		last = flight;
+	}
+	if (last != NULL)
+		slot_ask_back(d, slot, TAILQ_FIRST(&slot->flights), last);
+	return next;
+}
+
+void
+watch_blocked(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	slot->blocked_until_us = now_us + BLOCKED_US;
+	timer_arm(d->recall_event, &d->recall_armed_us, slot->blocked_until_us,
+	          now_us);
+}
+
+/* When it is to be tried again; 0: it is not blocked. */
+static uint64_t
+slot_unblock(struct dispatch *d, struct slot *slot, uint64_t now_us)
+{
+	if (slot->blocked_until_us > now_us)
+		return slot->blocked_until_us;
+	if (slot->blocked_until_us != 0) {
+		slot->blocked_until_us = 0;
+		flusher_turn_wanted(d->flusher);
+	}
 	return 0;
 }
 
@@ -219,6 +281,7 @@ recall_cb(evutil_socket_t fd, short what, void *arg)
 		struct slot *slot = &d->slots[i];
 		uint64_t at;
 
+		next = sooner(next, slot_unblock(d, slot, now));
 		if (slot->held < 2 || slot->phase != SLOT_READY ||
 		    slot->stalled_token != 0)
 			continue;
@@ -226,6 +289,7 @@ recall_cb(evutil_socket_t fd, short what, void *arg)
 			if (slot->edge.first != NULL)
 				next = sooner(next,
 				              slot_look_edge(d, slot, now));
+			next = sooner(next, slot_look_silent(d, slot, now));
 			continue;
 		}
 		at = TAILQ_FIRST(&slot->flights)->sent_us + RECALL_US;
@@ -411,7 +475,7 @@ watch_sent(struct dispatch *d, const struct slot *slot,
 	if (flight->heartbeat_us != 0 && now + flight->heartbeat_us < due)
 		due = now + flight->heartbeat_us;
 	timer_arm(d->deadline_event, &d->deadline_armed_us, due, now);
-	if (slot_claims(slot) ? slot->held > 1 : slot->edge.first != NULL)
+	if (slot->held > 1 && (slot_claims(slot) || slot->recalls))
 		timer_arm(d->recall_event, &d->recall_armed_us,
 		          now + RECALL_US, now);
 }

@@ -80,9 +80,10 @@ class Played(played.Played):
         self.wait_items(flusher, 40)
         begun = time.monotonic()
         flusher.hello(1, ["work"], window=128)
-        self.wait_recalled(flusher, 38)
+        # All are: whether the first two were begun, it alone knows.
+        self.wait_recalled(flusher, 40)
         self.assertEqual(self.recalled(flusher),
-                         [item[0] for item in flusher.of(0)[2:]])
+                         [item[0] for item in flusher.of(0)])
         flusher.give_back(0, 1, flusher.of(0)[2:])
         self.wait_items(flusher, 38, 1)
         took = max(at for at, slot, _, _ in flusher.items if slot == 1) - begun
@@ -111,6 +112,40 @@ class Played(played.Played):
         self.assertEqual(self.query(
             "SELECT attempt, count(*) FROM rappel.history GROUP BY 1"),
             [(1, 43)])
+        self.clean()
+
+    def test_a_loop_that_stands_still(self):
+        """What has a place and is not begun comes back, too; nothing more
+        is sent there until it answers, or a second later."""
+        flusher = self.flusher(board=False, concurrency=4, recall=True)
+        self.begin("work", 0, 1, 2)
+        self.wait_items(flusher, 3)
+        self.wait_recalled(flusher, 3)
+        first, *others = flusher.of(0)
+        flusher.give_back(0, 1, others)
+        given_back = time.monotonic()
+        time.sleep(0.05)
+        self.assertEqual(len(flusher.items), 3)
+        begun = time.monotonic()
+        flusher.hello(1, ["work"], window=128)
+        self.wait_items(flusher, 2, 1)
+        self.assertLess(time.monotonic() - begun, 0.05)
+        self.begin("work", 3, 4)
+        self.wait_items(flusher, 4, 1)
+        self.assertEqual(len(flusher.of(0)), 3)
+        flusher.gone(1)
+        # Nobody else is there: it is tried again.
+        took = self.wait_items(flusher, 7, 0) or \
+            time.monotonic() - given_back
+        self.assertGreater(took, 0.9)
+        self.wait_recalled(flusher, 7)
+        flusher.give_back(0, 1, flusher.of(0)[3:])
+        self.complete(flusher, 0, [first])
+        # It answered: all of it comes back at once.
+        self.wait_items(flusher, 11, 0)
+        self.complete(flusher, 0, flusher.of(0)[7:])
+        self.wait_statuses(flusher.log, succeeded=5)
+        self.assertEqual(flusher.killed(), [])
         self.clean()
 
     def test_begun_before_it_was_asked_back(self):
