@@ -13,6 +13,7 @@
 #include "flusher/claim.h"
 #include "flusher/dispatch.h"
 #include "flusher/flusher.h"
+#include "flusher/groups.h"
 #include "flusher/lease.h"
 
 #define BUCKETS 4096U
@@ -29,6 +30,7 @@ struct orphan {
 	uint64_t frame;
 	uint64_t run_us;
 	uint16_t worker;
+	bool of_spool;
 	enum completion_status status;
 	/* SUCCEEDED: the result; FAILED: error and cause; then the extra. */
 	struct buf text;
@@ -43,6 +45,8 @@ struct adopt {
 	TAILQ_HEAD(, orphan) kept;
 	uint32_t count;    /* in the buckets */
 	uint32_t expected; /* frames of an earlier flusher, still to come */
+	uint32_t spooled;  /* so many of them, first, are of an earlier daemon */
+	bool of_spool;     /* the one that is being read is */
 	uint32_t workers;  /* that it left, and that are still to come */
 	bool told;         /* by KEPT */
 	bool leased;       /* the instances are ours, and being read */
@@ -137,9 +141,11 @@ orphan_given_back(const struct orphan *o)
 /* ---- coming in ---- */
 
 void
-adopt_expect(struct adopt *a, uint32_t frames, uint32_t workers)
+adopt_expect(struct adopt *a, uint32_t frames, uint32_t spooled,
+             uint32_t workers)
 {
 	a->expected = frames;
+	a->spooled = spooled;
 	a->workers = workers;
 	a->told = true;
 }
@@ -147,9 +153,12 @@ adopt_expect(struct adopt *a, uint32_t frames, uint32_t workers)
 bool
 adopt_expects(struct adopt *a)
 {
+	a->of_spool = false;
 	if (a->expected == 0)
 		return false;
 	a->expected--;
+	a->of_spool = a->spooled > 0;
+	a->spooled -= a->of_spool;
 	return true;
 }
 
@@ -191,6 +200,7 @@ adopt_completion(struct flusher *f, uint16_t worker,
 	o->token = c->token;
 	o->run_us = c->run_us;
 	o->worker = worker;
+	o->of_spool = a->of_spool;
 	o->status = c->status;
 	o->error_len = c->error.len;
 	o->extra_len = c->extra.len;
@@ -287,6 +297,22 @@ orphan_apply(struct flusher *f, struct lease *lease, struct orphan *o)
 	batch_apply(f, lease, &event);
 }
 
+/* What a worker says of itself is all there is: it counts for actions only
+ * that its group may run. Of an earlier daemon the slots were other ones. */
+static bool
+orphan_is_allowed(const struct flusher *f, const struct lease *lease,
+                  const struct orphan *o)
+{
+	struct action_view view;
+
+	if (!instance_action(lease->engine, o->activation, &view))
+		return false;
+	if (o->flight != NULL)
+		return groups_allow(f->groups, dispatch_slot_of(o->flight),
+		                    view.action);
+	return o->of_spool || groups_allow(f->groups, o->worker, view.action);
+}
+
 bool
 adopt_ready(struct flusher *f, struct lease *lease, uint32_t activation,
             uint32_t attempt)
@@ -297,7 +323,7 @@ adopt_ready(struct flusher *f, struct lease *lease, uint32_t activation,
 	if (a->count == 0)
 		return false;
 	o = orphan_find(a, &lease->id, activation, attempt);
-	if (o == NULL)
+	if (o == NULL || !orphan_is_allowed(f, lease, o))
 		return false;
 	if (o->flight != NULL) {
 		/* It stays, so that its completion finds the flight. */

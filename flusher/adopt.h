@@ -27,8 +27,9 @@ struct adopt *adopt_create(void);
 void adopt_destroy(struct adopt **a);
 
 /* KEPT: so many COMPLETION frames and then HELLOs of workers follow that are
- * an earlier flusher's. */
-void adopt_expect(struct adopt *a, uint32_t frames, uint32_t workers);
+ * an earlier flusher's; the first so many of the frames an earlier daemon's. */
+void adopt_expect(struct adopt *a, uint32_t frames, uint32_t spooled,
+                  uint32_t workers);
 /* A COMPLETION frame came: true when it is one of those. */
 bool adopt_expects(struct adopt *a);
 /* A worker's HELLO came. */

@@ -129,7 +129,7 @@ arrival_make(struct claim *c, struct arrival *a,
 		instance_wanted(lease->engine, &effects);
 	}
 	if (commands != NULL)
-		(void)commands_take(c, commands, COMMANDS_CANCEL);
+		commands_take(c, commands, COMMANDS_CANCEL);
 	if (lease->ended)
 		; /* by a command; its end is in the batch */
 	else if (instance_status(lease->engine) != INSTANCE_RUNNING)
@@ -138,7 +138,7 @@ arrival_make(struct claim *c, struct arrival *a,
 		batch_perform(f, lease, &effects);
 	/* These are about what is wanted: what follows from them is not. */
 	if (commands != NULL)
-		(void)commands_take(c, commands, COMMANDS_TASKS);
+		commands_take(c, commands, COMMANDS_TASKS);
 	park_maybe(f, lease);
 	effects_fini(&effects);
 	arrival_free(c, a);

@@ -327,12 +327,14 @@ commands_reply(void *arg, const struct db_reply *reply)
 {
 	struct claim *c = arg;
 
-	/* Of more there are than one look gets, the next ones are behind those
-	 * that are on their way now. */
-	if (reply->outcome == DB_DONE &&
-	    commands_take(c, reply->results[0], COMMANDS_ALL) > 0 &&
-	    PQntuples(reply->results[0]) == COMMANDS_MAX)
-		c->commands_wanted = true;
+	/* From look to look up to the last one, and then from the front again:
+	 * what is on its way by then is found once more and left alone. */
+	c->commands_after = 0;
+	if (reply->outcome != DB_DONE || PQntuples(reply->results[0]) == 0)
+		return;
+	c->commands_after = commands_last(reply->results[0]);
+	c->commands_wanted = true;
+	commands_take(c, reply->results[0], COMMANDS_ALL);
 }
 
 static void
@@ -355,6 +357,7 @@ commands_send(struct claim *c)
 	params_clear(&c->params);
 	params_uuid(&c->params, &c->flusher->incarnation);
 	params_int8(&c->params, COMMANDS_MAX);
+	params_int8(&c->params, c->commands_after);
 	params_send(&c->params, call, &sql_commands_read);
 	db_call_send(call);
 	/* Apart: what is refused here must not hold up the others' wishes. */
@@ -550,7 +553,8 @@ claim_step(struct claim *c)
 		c->recovering = false;
 		adopt_settle(c->flusher);
 	}
-	if (c->commands_wanted) {
+	/* What they bring has to have room; a commit comes back here. */
+	if (c->commands_wanted && !commit_full(c->flusher)) {
 		/* First those that nobody owns, then all of ours. */
 		c->commands_wanted = false;
 		if (free_places > 0 && c->source != FROM_COMMANDS) {

@@ -65,6 +65,7 @@ struct claim {
 	bool woken; /* since the last claim from the queue was sent */
 	bool commands_wanted;
 	bool commands_more; /* of what nobody owns */
+	int64_t commands_after; /* of ours, read up to that id; 0: none */
 	bool due_wanted;
 	bool reconcile_wanted;
 	bool recovering; /* an earlier life's instances are being read */
@@ -86,10 +87,11 @@ void claim_shun(struct claim *c, const struct uuid *id);
 /* Does the next thing; whoever ends a call calls it. */
 void claim_step(struct claim *c);
 /* Applies rows of sql_commands_read or sql_commands_of: what people want of
- * instances, or what they say of tasks. How many were new. */
+ * instances, or what they say of tasks. */
 enum commands { COMMANDS_ALL, COMMANDS_CANCEL, COMMANDS_TASKS };
-uint32_t commands_take(struct claim *c, const PGresult *r,
-                       enum commands which);
+void commands_take(struct claim *c, const PGresult *r, enum commands which);
+/* The id in the last of at least one row. */
+int64_t commands_last(const PGresult *r);
 
 /* Takes a row of a claim. */
 void arrival_take(struct claim *c, const PGresult *r, int row);

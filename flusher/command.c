@@ -146,11 +146,16 @@ task_apply(struct claim *c, struct lease *lease, const PGresult *r, int row)
 	batch_add_command(f, &lease->id, db_int64(r, row, COLUMN_ID));
 }
 
-uint32_t
+int64_t
+commands_last(const PGresult *r)
+{
+	return db_int64(r, PQntuples(r) - 1, COLUMN_ID);
+}
+
+void
 commands_take(struct claim *c, const PGresult *r, enum commands which)
 {
 	struct flusher *f = c->flusher;
-	uint32_t taken = 0;
 
 	for (int i = 0; i < PQntuples(r); i++) {
 		bool cancel =
@@ -167,11 +172,9 @@ commands_take(struct claim *c, const PGresult *r, enum commands which)
 		if (lease == NULL || lease->rebuild != NULL ||
 		    commit_consumes(f->commit, db_int64(r, i, COLUMN_ID)))
 			continue;
-		taken++;
 		if (cancel)
 			cancel_apply(c, lease, r, i);
 		else
 			task_apply(c, lease, r, i);
 	}
-	return taken;
 }

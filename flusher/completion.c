@@ -11,6 +11,7 @@
 #define ERROR_BYTES_MAX 128U
 #define CAUSE_BYTES_MAX (32U << 10)
 #define EXTRA_BYTES_MAX (16U << 10)
+#define RUN_US_MAX UINT64_C(3155760000000000) /* 100 years */
 
 /* A string, cut at a character's end when it is longer than bytes_max. */
 static int
@@ -84,6 +85,9 @@ completion_read(struct cursor *c, struct completion *out)
 	    cursor_uint(c, &out->run_us) < 0 || parts < parts_of[status] ||
 	    parts > parts_of[status] + 1U)
 		return -EPROTO;
+	/* Its word, that SQL has to hold: a bigint, an interval. */
+	if (out->run_us > RUN_US_MAX)
+		out->run_us = RUN_US_MAX;
 	memcpy(out->instance.bytes, instance.data, 16);
 	out->activation = (uint32_t)activation;
 	out->attempt = (uint32_t)attempt;

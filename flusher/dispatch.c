@@ -341,6 +341,12 @@ dispatch_take_on(struct flusher *f, struct flight *flight,
 	watch_deadlines(f->dispatch);
 }
 
+uint16_t
+dispatch_slot_of(const struct flight *flight)
+{
+	return flight->slot->no;
+}
+
 bool
 dispatch_runs(const struct lease *lease, uint32_t activation)
 {

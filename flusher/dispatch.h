@@ -50,6 +50,8 @@ void dispatch_unqueue(struct flusher *f, struct lease *lease);
 /* Everything of that lease. */
 void dispatch_forget(struct flusher *f, struct lease *lease);
 
+/* In whose hands it is. */
+uint16_t dispatch_slot_of(const struct flight *flight);
 /* An adopted flight (adopt.h) is that attempt's. */
 void dispatch_take_on(struct flusher *f, struct flight *flight,
                       struct lease *lease, uint32_t activation,

@@ -78,8 +78,13 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	    !uuid_equal(&flight->instance, &done.instance))
 		return -EBADMSG;
 	if (done.status == COMPLETION_NOT_BEGUN) {
-		if (!flight_asked_back(flight))
+		if (!flight_asked_back(flight) && !slot->recalls)
 			return -EPERM;
+		/* Somebody told it to end (SIGTERM), or it does not want to
+		 * work: what it has done counts, and it goes. */
+		if (!flight_asked_back(flight))
+			slot_kill(f, slot, CLOCK_SECOND_US,
+			          "it gave back what nobody had asked for");
 		if (flight->began_us > 0 && !slot_claims(slot))
 			watch_blocked(d, slot, now_us);
 		flight->back = true;
@@ -156,8 +161,8 @@ dispatch_completion(struct flusher *f, const struct frame *frame)
 		}
 		if (r == -EPERM) {
 			slot_refuse(f, slot,
-			            "it gave an action back that nobody had "
-			            "asked it for");
+			            "it gave an action back, and its HELLO "
+			            "did not say that it does");
 			return 0;
 		}
 		if (r < 0) {

@@ -107,6 +107,8 @@ void watch_create(struct dispatch *d);
 void watch_destroy(struct dispatch *d);
 /* Some deadline may be another now: looks at them soon. */
 void watch_deadlines(struct dispatch *d);
+/* Takes back all that the worker has not begun; what came back is ready. */
+void watch_recall(struct dispatch *d, struct slot *slot);
 /* The slot gave back something that it had a place for. */
 void watch_blocked(struct dispatch *d, struct slot *slot, uint64_t now_us);
 /* A flight was sent: deadlines, and a look at what it may wait behind. */

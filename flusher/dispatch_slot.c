@@ -202,6 +202,8 @@ slot_inherit_notes(struct flusher *f, struct slot *slot, uint32_t delivered)
 		if (!slot_adopt(f, slot, notes[i].place, &notes[i].seen))
 			scoreboard_free(board, notes[i].place);
 	free(notes);
+	/* How long what is before it runs by now nobody knows. */
+	watch_recall(f->dispatch, slot);
 }
 
 /* ---- HELLO ---- */
@@ -434,11 +436,16 @@ dispatch_undeliverable(struct flusher *f, const struct frame *frame)
 	/* It finishes what it holds, or is dead: others serve now. */
 	slot->retired = true;
 	slot_serve_none(slot);
-	if (count > 0) {
+	/* The first that is still in the air: those before it were recalled
+	 * meanwhile. */
+	while (count-- > 0 && first == UINT64_MAX) {
 		uint64_t token;
 
-		if (cursor_array(&c, &parts) < 0 || cursor_uint(&c, &token) < 0)
+		if (cursor_array(&c, &parts) < 0 || parts == 0 ||
+		    cursor_uint(&c, &token) < 0)
 			return -EPROTO;
+		while (--parts > 0)
+			(void)cursor_value(&c);
 		flight = flights_find(&d->flights, token);
 		if (flight != NULL && flight->slot == slot)
 			first = flight->ordinal;

@@ -117,9 +117,8 @@ slot_ask_back(struct dispatch *d, struct slot *slot, struct flight *first,
 	buf_fini(&tokens);
 }
 
-/* All that the worker has not begun; what is recalled is ready again. */
-static void
-slot_recall(struct dispatch *d, struct slot *slot)
+void
+watch_recall(struct dispatch *d, struct slot *slot)
 {
 	struct flight *flight, *before;
 
@@ -160,7 +159,7 @@ slot_look(struct dispatch *d, struct slot *slot, uint64_t now_us)
 			if (now_us - began < RECALL_US)
 				return began + RECALL_US;
 			slot->stalled_token = flight->token;
-			slot_recall(d, slot);
+			watch_recall(d, slot);
 			return 0;
 		}
 	}
@@ -387,7 +386,7 @@ flight_overdue(struct dispatch *d, struct flight *flight, uint64_t began_us,
 			return now_us;
 		}
 	}
-	slot_recall(d, slot);
+	watch_recall(d, slot);
 	slot_kill(d->flusher, slot, told ? TERM_US : 0,
 	          told ? "it did not end what was cancelled"
 	               : "its action had to end");
@@ -430,7 +429,7 @@ slot_deadlines(struct dispatch *d, struct slot *slot, uint64_t now_us)
 			due = idle ? slot_begin_by(slot, flight)
 			           : now_us + BEGIN_US;
 			if (due <= now_us) {
-				slot_recall(d, slot);
+				watch_recall(d, slot);
 				slot_kill(d->flusher, slot, 0,
 				          "it did not begin what it was sent");
 				return 0;

@@ -300,17 +300,17 @@ worker_refused(struct flusher *f, const struct frame *frame)
 static void
 kept(struct flusher *f, struct slice payload)
 {
-	static const char *const keys[] = { "frames", "workers" };
-	uint32_t counts[2] = { 0, 0 };
+	static const char *const keys[] = { "frames", "spooled", "workers" };
+	uint32_t counts[3] = { 0, 0, 0 };
 	struct slice value;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 3; i++)
 		if (value_get(payload, slice_of(keys[i]), &value) &&
 		    value_type(value) == VALUE_INT &&
 		    value_item(value).i > 0 &&
 		    value_item(value).i <= UINT32_MAX)
 			counts[i] = (uint32_t)value_item(value).i;
-	adopt_expect(f->adopt, counts[0], counts[1]);
+	adopt_expect(f->adopt, counts[0], counts[1], counts[2]);
 	groups_take(f->groups, payload);
 	claim_kick(f);
 }

@@ -234,8 +234,7 @@ rebuild_feed(struct flusher *f, struct rebuild *r)
 			waiting_free(r, w); /* late, as it would have been */
 	}
 	if (!applied) {
-		rebuild_forget(f, lease);
-		park_maybe(f, lease);
+		rebuild_forget(f, lease); /* the caller may park it */
 		return;
 	}
 	r->phase = REBUILD_FEEDING;
@@ -336,6 +335,7 @@ journal_reply(void *arg, const struct db_reply *reply)
 	}
 	wanted_restore(f, r);
 	rebuild_feed(f, r);
+	park_maybe(f, lease);
 	claim_step(c);
 }
 

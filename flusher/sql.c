@@ -233,11 +233,19 @@ STATEMENT(reason_set,
           "WHERE i.id = l.id AND i.reason IS DISTINCT FROM $3",
           3, PG_UUID, PG_UUID_ARRAY, PG_TEXT);
 
+/* Those behind $3: at most $2 of them, and not many more than 4 MiB as they
+ * are stored. */
 STATEMENT(commands_read,
-          "SELECT " COMMAND_COLUMNS " FROM rappel.commands c "
-          "JOIN rappel.workflow_instances i ON i.id = c.instance_id "
-          "WHERE i.owner = $1 ORDER BY c.id LIMIT $2",
-          2, PG_UUID, PG_INT8);
+          "SELECT " COMMAND_COLUMNS " FROM (SELECT m.*, "
+          "sum(coalesce(pg_column_size(m.result), 0)) "
+          "OVER (ORDER BY m.id ROWS BETWEEN UNBOUNDED PRECEDING "
+          "AND 1 PRECEDING) AS bytes_before "
+          "FROM (SELECT w.* FROM rappel.commands w "
+          "JOIN rappel.workflow_instances i ON i.id = w.instance_id "
+          "WHERE i.owner = $1 AND w.id > $3 ORDER BY w.id LIMIT $2) m) c "
+          "WHERE c.bytes_before IS NULL OR c.bytes_before < 4194304 "
+          "ORDER BY c.id",
+          3, PG_UUID, PG_INT8, PG_INT8);
 
 /* Commands that came too late. */
 STATEMENT_PLAIN(commands_sweep,

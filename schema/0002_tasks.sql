@@ -96,6 +96,9 @@ ALTER TABLE rappel.commands
 	ADD CHECK ((kind = 'cancel') = (activation IS NULL)
 		AND (activation IS NULL) = (attempt IS NULL));
 
+-- Whoever takes an instance looks for what is wanted of it.
+CREATE INDEX commands_instance ON rappel.commands (instance_id, id);
+
 -- Of two who answer for one attempt the second waits for the first, and then
 -- finds that it came too late.
 CREATE UNIQUE INDEX commands_answer

@@ -131,7 +131,8 @@ const char *
 recycle_due(const struct recycle_limits *own, uint64_t actions,
             uint64_t age_us, uint64_t rss)
 {
-	if (own->actions != 0 && actions >= own->actions)
+	if ((own->actions != 0 && actions >= own->actions) ||
+	    actions >= RECYCLE_ACTIONS_MAX)
 		return "it ran its number of actions";
 	if (own->age_us != 0 && age_us >= own->age_us)
 		return "its age";

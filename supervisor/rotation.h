@@ -57,6 +57,10 @@ seat_wanted(const struct rotation *r, bool member, uint32_t slot)
 	return member || (r->step == ROTATION_STARTING && r->fresh == slot);
 }
 
+/* Frames count a worker's items in 32 bits: long before that it is replaced
+ * in any case. */
+#define RECYCLE_ACTIONS_MAX (UINT32_C(1) << 31)
+
 /* 0: no such limit. */
 struct recycle_limits {
 	uint32_t actions;

@@ -287,9 +287,13 @@ route_kept(struct supervisor *s)
 
 	for (uint32_t i = 0; i < s->slots; i++)
 		workers += route_is_useful(&s->workers[i]);
-	value_pack_map(&payload, 3);
+	value_pack_map(&payload, s->keep.spooled > 0 ? 4 : 3);
 	value_pack_text(&payload, "frames");
 	value_pack_uint(&payload, s->keep.frames);
+	if (s->keep.spooled > 0) {
+		value_pack_text(&payload, "spooled");
+		value_pack_uint(&payload, s->keep.spooled);
+	}
 	value_pack_text(&payload, "workers");
 	value_pack_uint(&payload, workers);
 	route_groups(s, &payload);

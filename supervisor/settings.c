@@ -108,7 +108,17 @@ settings_check(const struct supervisor *s, const struct config *c,
 		const struct config_group *other = group_of(c, g);
 		bool native = config_group_is_native(g->config);
 
-		if (other == NULL || other->processes <= group_max(g))
+		if (other == NULL)
+			continue;
+		if (other->processes < group_min(g)) {
+			error_set(err,
+			          "%s: workers = 0 needs a group, and groups "
+			          "that come begin with the next start: "
+			          "restart it",
+			          config_origin(c, "workers"));
+			return -ERANGE;
+		}
+		if (other->processes <= group_max(g))
 			continue;
 		error_set(err,
 		          "%s: %s = %u is more than the %u that this daemon "

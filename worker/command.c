@@ -289,6 +289,11 @@ beat_send(struct command *c)
 			c->beats.len = 0;
 		return;
 	}
+	/* It may write faster than beats go out. */
+	buf_drop(&c->beats, (size_t)(line.data - c->beats.data));
+	if (!runtime_heartbeat_due())
+		return;
+	line.data = c->beats.data;
 	if (!beat_value(line, &value))
 		value.len = 0;
 	if (runtime_heartbeat(buf_slice(&value)))
@@ -355,13 +360,13 @@ command_talk(struct command *c)
 			command_cancel(c);
 			continue;
 		}
-		if (ready == 0) {
-			if (clock_mono_us() >= c->kill_us) {
-				command_signal(c, SIGKILL);
-				c->kill_us = RUNTIME_NEVER;
-			}
-			continue;
+		/* Also while it goes on printing. */
+		if (clock_mono_us() >= c->kill_us) {
+			command_signal(c, SIGKILL);
+			c->kill_us = RUNTIME_NEVER;
 		}
+		if (ready == 0)
+			continue;
 		if (p[1].revents != 0)
 			command_feed(c);
 		if (p[2].revents != 0)

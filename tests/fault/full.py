@@ -10,7 +10,8 @@ that was interrupted goes on where it was. A test has an hour. Figures go to
 BUILD/full/figures, what a failing test said to BUILD/full/NAME.log.
 
 Behind the fault tests come the other long ones of this tree: the simulation
-with 20,000 seeds and the torture sweep.
+with 20,000 seeds, the torture sweep, and every wrong worker against the
+conformance suite.
 """
 
 import glob
@@ -33,6 +34,8 @@ OTHERS = (
     ("torture", "tests/fault/torture/test_torture.py", ("-v",),
      {"RAPPEL_TORTURE_LIBRARY":
       "BUILD/tests/fault/torture/torture.so"}),
+    ("conformance-suite", "tests/protocol/test_conformance_suite.py",
+     ("-v",), {}),
 )
 
 

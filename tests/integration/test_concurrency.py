@@ -205,14 +205,21 @@ class Played(played.Played):
     def test_giving_back_what_was_not_asked_for(self):
         flusher = self.flusher(board=False, concurrency=2, recall=True,
                                quick=False)
-        self.begin("work", 1)
-        self.wait_items(flusher, 1)
-        flusher.give_back(0, 1, flusher.of(0))
-        self.assertIn("nobody had asked", self.refusal(flusher))
+        self.begin("work", 1, 2)
+        self.wait_items(flusher, 2)
+        flusher.give_back(0, 1, flusher.of(0)[1:])
+        [(slot, _, payload)] = wait_for("it is ended", flusher.killed)[0]
+        self.assertEqual(slot, 0)
+        self.assertIn("nobody had asked", payload["reason"])
+        # It may be that somebody told it to end: what it has done counts.
+        self.assertEqual(payload["grace_us"], 1000000)
+        self.complete(flusher, 0, flusher.of(0)[:1])
+        self.wait_statuses(flusher.log, succeeded=1, running=1)
         flusher.gone(0)
         flusher.playing = False
         flusher.hello(0, ["work"], spawn=2)
-        self.wait_statuses(flusher.log, succeeded=1)
+        self.wait_statuses(flusher.log, succeeded=2)
+        self.assertEqual(len(flusher.seen) + len(flusher.items), 3)
         self.clean()
 
     def test_a_hello_that_cannot_be(self):

@@ -346,6 +346,7 @@ run_commands_read(struct backend *b, struct message *m, const struct sent *s)
 
 	for (uint32_t i = 0; i < tables.command_count; i++)
 		if (!tables.commands[i]->gone && n < param_int8(s, 1) &&
+		    tables.commands[i]->id > param_int8(s, 2) &&
 		    owned_by(b, tables.commands[i]->instance, &me))
 			give_command(r, &n, tables.commands[i]);
 	return RAN_DONE;
