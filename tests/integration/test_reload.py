@@ -87,6 +87,8 @@ class Reload(Case):
                 ("[pool]\nworkers = many\n", 0o600, f"{self.conf}:2: workers"),
                 ("[pool]\nworkers = 65\n", 0o600,
                  f"{self.conf}:2: workers = 65 is more than the 64"),
+                ("[pool]\nworkers = 0\n[group x]\nprogram = rappel-worker\n",
+                 0o600, f"{self.conf}:2: workers = 0 needs a group"),
                 ("[pool]\nworkers = 3\n", 0o602, "everybody may write"),
                 ("[pool]\nworkers = 3\n\0", 0o600, "not a text file"),
                 ("[flusher]\nlease = 1s\n", 0o600, "heartbeat")):

@@ -138,6 +138,27 @@ START_TEST(test_extra_dropped)
 }
 END_TEST
 
+/* SQL makes a bigint and an interval of it. */
+START_TEST(test_endless_run)
+{
+	struct buf rest = BUF_EMPTY;
+	struct buf item = BUF_EMPTY;
+	struct completion c;
+
+	value_pack_array(&rest, 5);
+	value_pack_uint(&rest, 3);
+	value_pack_uint(&rest, 1);
+	value_pack_uint(&rest, COMPLETION_SUCCEEDED);
+	value_pack_uint(&rest, UINT64_MAX);
+	value_pack_null(&rest);
+	item_pack(&item, buf_slice(&rest));
+	ck_assert_int_eq(item_read(&item, &c), 0);
+	ck_assert_uint_eq(c.run_us, UINT64_C(36525) * 86400 * 1000000);
+	buf_fini(&rest);
+	buf_fini(&item);
+}
+END_TEST
+
 START_TEST(test_events)
 {
 	static const struct {
@@ -184,7 +205,8 @@ END_TEST
 int
 main(void)
 {
-	const TTest *tests[] = { test_items, test_extra_dropped, test_events };
+	const TTest *tests[] = { test_items, test_extra_dropped, test_endless_run,
+		                 test_events };
 
 	return run_case("completion", tests, sizeof(tests) / sizeof(tests[0]));
 }

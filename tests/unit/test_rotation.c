@@ -196,6 +196,8 @@ static const struct {
 	{ "no limit", { 0, 0, 0 }, 1 << 30, UINT64_MAX, UINT64_MAX, false },
 	{ "below all", { 10, 10, 10 }, 9, 9, 9, false },
 	{ "actions", { 10, 0, 0 }, 10, 0, 0, true },
+	{ "more than frames count", { 0, 0, 0 }, UINT32_C(1) << 31, 0, 0,
+	  true },
 	{ "age", { 0, 10, 0 }, 0, 10, 0, true },
 	{ "memory", { 0, 0, 10 }, 0, 0, 10, true },
 };
