@@ -34,11 +34,16 @@ RAPPEL_FD, RAPPEL_SLOT and RAPPEL_SPAWN. MODULE is a file or the name of an
 installed package. --check loads them and lists their actions.
 `;
 
+const { exit } = process;
+let failed = false;
+
 /** Ends the process with one line, whatever is in the text. */
 function fail(text) {
+  if (failed) return; // it is ending
+  failed = true;
   const line = text.replace(/\s*\n\s*/g, ' ').slice(0, 2000);
   fs.writeSync(2, `${NAME}: ${line}\n`);
-  process.exit(EXIT_CONFIG);
+  exit.call(process, EXIT_CONFIG);
 }
 
 /** The number in a variable, fallback when it is not set; or the end. */
@@ -82,6 +87,37 @@ function whereOf(error, file) {
   return found === null ? file : `${decodeURI(found[1])}:${found[2]}`;
 }
 
+/**
+ * Runs a module. told(what, where) if it cannot be served from: it throws,
+ * then or out of something that it began, or it would end the process, which
+ * says nothing of its own accord.
+ */
+async function run(file, told) {
+  const stuck = () => told('at its top it awaits what never comes', file);
+  const ended = () => told('it ended the process', file);
+  const threw = (error) => told(error instanceof Error
+    ? `${error.name}: ${String(error.message).split('\n')[0]}`
+    : `it threw ${inspect(error)}`, whereOf(error, file));
+  process.once('beforeExit', stuck).once('exit', ended)
+    .once('uncaughtException', threw);
+  process.exit = function called(...code) {
+    if (process.exit !== called) exit.apply(process, code); // kept for later
+    const here = {};
+    Error.captureStackTrace(here, called);
+    told('it called process.exit()', whereOf(here, file));
+  };
+  try {
+    letFindUs(file);
+    await import(pathToFileURL(file).href);
+  } catch (error) {
+    threw(error);
+  } finally {
+    process.off('beforeExit', stuck).off('exit', ended)
+      .off('uncaughtException', threw);
+    process.exit = exit;
+  }
+}
+
 async function load(name) {
   let file;
   try {
@@ -91,16 +127,8 @@ async function load(name) {
       `${process.cwd()} nor as a package: correct the path in the group's ` +
       'program, an absolute one is best');
   }
-  try {
-    letFindUs(file);
-    await import(pathToFileURL(file).href);
-  } catch (error) {
-    const what = error instanceof Error
-      ? `${error.name}: ${String(error.message).split('\n')[0]}`
-      : `it threw ${inspect(error)}`;
-    fail(`module ${name} does not load: ${what}, at ` +
-      `${whereOf(error, file)}: correct it, then rappelctl restart`);
-  }
+  await run(file, (what, where) => fail(`module ${name} does not load: ` +
+    `${what}, at ${where}: correct it, then rappelctl restart`));
 }
 
 async function main(args) {

@@ -62,6 +62,22 @@ describe('a worker', { timeout: 60000 }, () => {
     /does not load: it threw \{ x: 1 \}/,
     [write('odd.mjs', 'throw { x: 1 };\n')]));
 
+  test('whose module ends the process', async (t) => {
+    await refused(t,
+      /exits\.mjs does not load: it called process\.exit\(\), at \S+exits\.mjs:2: correct/,
+      [write('exits.mjs', '\nprocess.exit(0);\n')]);
+    await refused(t, /kept\.mjs does not load: it ended the process, at/,
+      [write('keeps.mjs', 'globalThis.kept = process.exit;\n'),
+        write('kept.mjs', 'kept(0);\n')]);
+    await refused(t, /later\.mjs does not load: RangeError: late, at \S+:1/,
+      [write('later.mjs', 'setImmediate(() => { throw new RangeError(' +
+        '"late"); });\nawait new Promise(() => {});\n')]);
+  });
+
+  test('whose module waits for ever', (t) => refused(t,
+    /waits\.mjs does not load: at its top it awaits what never comes, at \S+waits\.mjs: correct/,
+    [write('waits.mjs', 'import "rappel";\nawait new Promise(() => {});\n')]));
+
   test('whose module imports what is not there', (t) => refused(t,
     /does not load: Error: Cannot find package 'not-there' imported from \S+imports\.mjs/,
     [write('imports.mjs', 'import "not-there";\n')]));
@@ -137,5 +153,13 @@ describe('a worker', { timeout: 60000 }, () => {
     const bad = await byHand('--check', 'nowhere.js');
     assert.equal(bad.code, 78);
     assert.match(bad.stderr, /module nowhere\.js is not there/);
+    for (const [text, line] of [
+      ['process.exit()', /it called process\.exit\(\)/],
+      ['await new Promise(() => {})', /it awaits what never comes/]]) {
+      const ended = await byHand('--check', write('ended.mjs', `${text};\n`));
+      assert.deepStrictEqual([ended.code, ended.stdout], [78, '']);
+      assert.match(ended.stderr, line);
+      assert.match(ended.stderr, /^[^\n]+\n$/);
+    }
   });
 });
