@@ -7,6 +7,7 @@
 const { inspect } = require('node:util');
 
 const OWN = `${__dirname}/`;
+const NODE_LINE = /^\s+at (?:.* \()?node:/;
 const NAME_BYTES_MAX = 128;
 const CAUSE_BYTES_MAX = 32 << 10;
 const KINDS_MAX = 32;
@@ -81,7 +82,7 @@ function causeOf(error, name) {
     if (!(at instanceof ActionError) && typeof at.stack === 'string') {
       lines.push(...at.stack.split('\n')
         .filter((line) => /^\s+at /.test(line) &&
-          !line.includes('node:internal') && !line.includes(OWN))
+          !NODE_LINE.test(line) && !line.includes(OWN))
         .slice(0, STACK_LINES));
     }
     for (const one of (at instanceof AggregateError ? at.errors : [])

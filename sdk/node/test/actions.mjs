@@ -1,6 +1,7 @@
 /*
  * actions - what the tests of the worker have it run.
  */
+import { EventEmitter } from 'node:events';
 import { ActionError, LATER, action, actions } from 'rappel';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -87,6 +88,10 @@ actions({
       case 'action': throw new ActionError('Order.Unknown', 'there is no 17');
       case 'text': throw 'only text'; // eslint-disable-line no-throw-literal
       case 'nul': throw new Error('a\0b\ud800');
+      case 'emitted':
+        return new EventEmitter().on('x', () => {
+          throw new Error('emitted');
+        }).emit('x');
       case 'long': throw new ActionError('x'.repeat(500), 'ü'.repeat(40000));
       default: throw new Error('plain', { cause: new TypeError('inner') });
     }
