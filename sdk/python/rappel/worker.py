@@ -13,15 +13,24 @@ import os
 import sys
 from typing import Dict, List, NoReturn, Optional
 
-from rappel import _load, _log
-from rappel._concurrent import Concurrent
-from rappel._inline import Inline
-from rappel._registry import Action
-from rappel._version import VERSION
-from rappel._wire import Wire, flush_streams, leave
-
 EXIT_USAGE = 64
 EXIT_CONFIG = 78
+
+try:
+    from rappel import _load, _log
+    from rappel._concurrent import Concurrent
+    from rappel._inline import Inline
+    from rappel._registry import Action
+    from rappel._version import VERSION
+    from rappel._wire import Wire, flush_streams, leave
+except ModuleNotFoundError as missing:
+    if missing.name != "msgpack" or __name__ != "__main__":
+        raise
+    print(f"rappel.worker: {sys.executable} has no module msgpack: apt "
+          "install python3-msgpack and use /usr/bin/python3, or pip install "
+          "msgpack into the venv of this one", file=sys.stderr)
+    sys.exit(EXIT_CONFIG)
+
 CONCURRENCY_MAX = 1024
 WINDOW_MIN, WINDOW_MAX = 256, 1024
 VALUE_BYTES_MAX = 1 << 20

@@ -4,6 +4,7 @@ exit 78, and no HELLO before it."""
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import unittest
 
@@ -105,6 +106,18 @@ class Startup(unittest.TestCase):
         line = self.load("from rappel import action\n\n\n@action('')\n"
                          "def work(input):\n    pass\n")[1]
         self.assertIn("'' is no name for an action", line)
+
+    def test_an_interpreter_without_msgpack(self):
+        """Whichever way it is started."""
+        self.write("sitecustomize.py", "import sys\n"
+                   "sys.modules['msgpack'] = None\n")
+        path = os.pathsep.join([self.folder, fakes.SDK])
+        line = self.refused("shop", PYTHONPATH=path)
+        self.assertEqual(self.refused("--check", "shop", PYTHONPATH=path),
+                         line)
+        self.assertTrue(line.startswith(
+            f"rappel.worker: {sys.executable} has no module msgpack: apt "
+            "install python3-msgpack and use /usr/bin/python3"), line)
 
     def test_wrong_settings(self):
         self.write("shop.py", "")
