@@ -346,6 +346,11 @@ dev_cluster_write_config(const struct dev_cluster *c)
 	if (n > 0 && strcmp(text, CONFIG_MARK) != 0)
 		goto out; /* somebody's own */
 	buf_add_text(&b, CONFIG_MARK);
+	buf_printf(&b,
+	           "# Groups of workers and other settings belong into a file "
+	           "of your own,\n# which needs no database:\n"
+	           "#     rappeld --dev --dir \"%s\" -c FILE\n",
+	           c->dir);
 	buf_printf(&b, "[database]\nurl = \"%s\"\n[pool]\ndir = \"%s\"\n",
 	           c->conninfo, c->dir);
 	fd = open(next,

@@ -65,7 +65,10 @@ class Dev(Case):
             "current_setting('synchronous_commit') || "
             "current_setting('listen_addresses')"), "onon")
         with open(self.dir + "/rappel.conf", encoding="utf-8") as text:
-            self.assertIn(f'url = "{database}"', text.read())
+            conf = text.read()
+        self.assertIn(f'url = "{database}"', conf)
+        self.assertIn(f'#     rappeld --dev --dir "{self.dir}" -c FILE\n',
+                      conf)
         with open(self.record, encoding="utf-8") as text:
             self.assertEqual(text.read(),
                              f"--dir {self.dir} db migrate --quiet\n")
