@@ -10,6 +10,7 @@ import time
 import unittest
 
 import databasecase
+import documents
 import harness
 from pool import Pool
 from supervised import (CANCEL, COMPLETION, DISPATCH, DRAIN, GONE, HEARTBEAT,
@@ -405,6 +406,46 @@ class Example(Case):
             {"usage": {"hashes": int(done) + 3},
              "log": f"resumed rounds={done}\n"}])
         self.assertFalse(os.path.exists(kept))
+
+
+class Document(Case):
+    """docs/plugins.md, as a reader follows it."""
+    workers = 1
+
+    def test_its_plugins(self):
+        found = documents.blocks("docs/plugins.md")
+        os.chmod(self.folder, 0o755)
+        for name, words in (("greeter.c", '"greeter", actions'),
+                            ("shop.c", '"shop", actions')):
+            with open(os.path.join(self.folder, name), "w",
+                      encoding="utf-8") as source:
+                source.write(documents.block_with(found, words) + "\n")
+        lines = documents.block_with(found, "cc -shared").replace(
+            "$PWD/build", harness.build_dir())
+        shop = lines.splitlines()[1].replace("greeter", "shop")
+        done = subprocess.run(
+            ["/bin/bash", "-euc", f"{lines}\n{shop} -Wall -Wextra -Werror"],
+            cwd=self.folder, env=harness.clean_env(), check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)
+        self.assertIn("greet\t./greeter.so\n", done.stdout)
+
+        self.env["RAPPEL_WORKER"] = wrapper(
+            self.folder, *(word for name in ("greeter.so", "shop.so") for word
+                           in ("--plugin", os.path.join(self.folder, name))))
+        peer, hello = self.pool()
+
+        def act(action, value):
+            return self.run_action(peer, hello[0], action, value)
+        self.assertEqual(act("greet", None), ["hello"])
+        lamp, sofa = {"sku": "lamp", "count": 2, "price": 4.5}, {"price": 7}
+        order = {"order": 17, "lines": [lamp, sofa]}
+        self.assertEqual(act("total", order), [{"order": 17, "total": 16.0}])
+        order["lines"][0]["price"] = "4.5"
+        self.assertEqual(act("total", order),
+                         ("Shop.NoPrice", "lamp has no price"))
+        for wrong in (None, {"order": 17, "lines": {}}, {"lines": []}):
+            self.assertEqual(act("total", wrong)[0], "Shop.Input")
 
 
 class WholePool(databasecase.DatabaseCase):
