@@ -1,16 +1,19 @@
 """The example that needs workers in four languages, side by side in groups
-under one daemon. Each language's own example has its test beside it."""
+under one daemon, and README.md's first workflow: as a reader would type what
+stands there. Each language's own example has its test beside it."""
 
 import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
 import unittest
 
 import databasecase
+import documents
 import harness
 from pool import Pool, wait_for
 
@@ -44,7 +47,7 @@ def ppm(path, width, height):
 
 @unittest.skipUnless(shutil.which("gm") and shutil.which("node"),
                      "needs the programs gm and node (scripts/setup --full)")
-class FourLanguages(databasecase.DatabaseCase):
+class FourLanguages(unittest.TestCase):
 
     def serve(self):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
@@ -53,37 +56,53 @@ class FourLanguages(databasecase.DatabaseCase):
         self.addCleanup(server.shutdown)
         return f"http://127.0.0.1:{server.server_address[1]}/"
 
+    def tree(self, folder):
+        """A source tree with a build folder, in which nothing is ours."""
+        tree = os.path.join(folder, "tree")
+        os.makedirs(os.path.join(tree, "build"))
+        for name in ("examples", "sdk"):
+            os.symlink(os.path.join(harness.ROOT, name),
+                       os.path.join(tree, name))
+        for name in ("ctl", "supervisor", "meson-uninstalled"):
+            os.symlink(os.path.join(harness.build_dir(), name),
+                       os.path.join(tree, "build", name))
+        return tree
+
     def start_pool(self, folder):
-        plugin = os.path.join(folder, "hash-chain.so")
-        examples = os.path.join(harness.ROOT, "examples")
-        subprocess.run(
-            [*os.environ.get("CC", "cc").split(), "-shared", "-fPIC", "-O2",
-             "-I", os.path.join(harness.ROOT, "worker", "include"), "-o",
-             plugin, os.path.join(examples, "c", "hash-chain",
-                                  "hash_chain.c"), "-lnettle"], check=True)
-        with open(os.path.join(examples, "shop-report.conf"),
-                  encoding="utf-8") as text:
-            conf = text.read()
-        conf = conf.replace("/srv/rappel/hash-chain.so", plugin).replace(
-            "/srv/rappel", harness.ROOT)
-        path = os.path.join(folder, "rappel.conf")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(conf)
-        os.chmod(path, 0o600)
-        pool = Pool(self.conninfo, 0)
+        """By the lines of examples/README.md; the pool and its folder are
+        the test's."""
+        pool = Pool("", 0)
         self.addCleanup(pool.remove)
-        pool.env["RAPPEL_CONFIG"] = path
-        pool.start()
+        os.chmod(pool.folder, 0o711)
+        del pool.env["RAPPEL_DATABASE_URL"]
+        pool.env["RAPPEL_DEV_DIR"] = pool.dir
+        self.lines = documents.blocks("examples/README.md")
+        script = "\n".join(self.block(words) for words in (
+            "export PATH=", "meson setup build/hash-chain", "rappeld --dev"))
+        script = script.replace("/tmp/", folder + "/").replace(
+            "\nrappeld --dev", f"\nexec rappeld --dev --dir {pool.dir}")
+        with open(pool.log_path, "ab") as log:
+            pool.process = subprocess.Popen(
+                ["/bin/bash", "-euc", script], env=pool.env,
+                cwd=self.tree(folder), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, start_new_session=True)
+        pool.sessions.append(pool.process.pid)
 
         def ready():
-            groups = pool.status().get("groups") or []
-            return len(groups) >= 4 and all(
-                group["ready"] == group["workers"] for group in groups)
+            self.assertIsNone(pool.process.poll(), pool.log_tail(40))
+            status = pool.status()
+            groups = status.get("groups") or []
+            return (status.get("phase") == "running" and len(groups) == 5 and
+                    all(group["ready"] == group["workers"]
+                        for group in groups))
         try:
-            wait_for("all groups are ready", ready, 30)
+            wait_for("all groups are ready", ready, 60)
         except AssertionError as why:
             raise AssertionError(f"{why}\n{pool.log_tail(40)}") from None
         return pool
+
+    def block(self, words):
+        return documents.block_with(self.lines, words)
 
     def test_shop_report(self):
         folder = harness.scratch(self)
@@ -101,20 +120,21 @@ class FourLanguages(databasecase.DatabaseCase):
         with open(os.path.join(sales, "torn.csv"), "wb") as out:
             out.write(b"item,price\nlamp\n")
         pool = self.start_pool(folder)
-        with open(os.path.join(harness.ROOT, "examples",
-                               "shop-report.asl.json"),
-                  encoding="utf-8") as text:
-            harness.register(self.conninfo, "shop-report", text.read())
         page = self.serve()
-        done = harness.ctl(
-            "run", "start", "shop-report", "--wait", "--timeout", "60s",
-            "--json", "--input", json.dumps({
-                "photos": photos, "small": os.path.join(folder, "small"),
-                "sales": sales, "page": page, "seal": "a seal"}),
-            database=self.conninfo)
-        self.assertEqual(done.json.get("status"), "succeeded",
-                         f"{done.json}\n{pool.log_tail(40)}")
-        found = done.json["output"]
+        script = self.block("export PATH=") + "\n" + self.block(
+            "run start shop-report")
+        for theirs, ours in (("/tmp/", folder + "/"), ("/srv/", folder + "/"),
+                             ("http://127.0.0.1:8080/", page)):
+            self.assertIn(theirs, script)
+            script = script.replace(theirs, ours)
+        done = subprocess.run(
+            ["/bin/bash", "-euc", script], env=pool.env,
+            cwd=os.path.join(folder, "tree"), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8", timeout=60, check=False)
+        self.assertEqual(done.returncode, 0,
+                         f"{done.stderr}\n{pool.log_tail(40)}")
+        found = json.loads(done.stdout.split("\n", 1)[1])
         self.assertEqual([one["name"] for one in found["thumbnails"]],
                          ["lamp0.ppm", "lamp1.ppm", "lamp2.ppm", "torn.png"])
         for one in found["thumbnails"][:3]:
@@ -124,7 +144,7 @@ class FourLanguages(databasecase.DatabaseCase):
         self.assertIn("may.csv", json.dumps(found["tables"]))
         self.assertIn("Ragged", json.dumps(found["tables"]))
         self.assertIn(page + "gone", json.dumps(found["links"]))
-        digest = b"a seal"
+        digest = b"any text"
         for _ in range(20000):
             digest = hashlib.sha256(digest).digest()
         self.assertEqual(found["seal"], digest.hex())
@@ -139,7 +159,31 @@ class FourLanguages(databasecase.DatabaseCase):
                        for name, action in wanted.items())
         wait_for("the status names what each group serves", served, 5)
         self.assertEqual(pool.stop()[0], 0, pool.log_tail(40))
-        self.assertEqual(pool.leftovers(), [])
+        self.assertEqual(pool.processes(), {})
+
+
+class ReadMe(databasecase.DatabaseCase):
+
+    def test_start_in_a_transaction(self):
+        found = documents.blocks("README.md")
+        harness.register(self.conninfo, "ship", documents.block_with(found, "StartAt"))
+        sql = documents.block_with(found, "rappel.start_workflow")
+        make, start, look = re.split("(?=BEGIN;)|COMMIT;", sql)
+        pool = Pool(self.conninfo, 1)
+        self.addCleanup(pool.remove)
+        pool.start().wait_running()
+        cluster = databasecase.cluster
+        cluster.psql(make, self.database)
+        cluster.psql(start + "ROLLBACK;", self.database)
+        self.assertEqual(self.statuses(), {})
+        cluster.psql(start + "COMMIT;", self.database)
+        wait_for("it is shipped",
+                 lambda: self.statuses() == {"succeeded": 1})
+        instances, history = look.split(";")[:2]
+        self.assertEqual(self.query(instances)[0][1:],
+                         ("succeeded", "shipped 17"))
+        self.assertEqual([row[1:5] for row in self.query(history)],
+                         [("succeeded", "Ship", 1, "shipped 17")])
 
 
 if __name__ == "__main__":
