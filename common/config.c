@@ -20,6 +20,7 @@
 #include "common/config_parts.h"
 #include "common/conninfo.h"
 #include "common/mem.h"
+#include "common/near.h"
 #include "common/units.h"
 
 #define FILE_BYTES_MAX ((size_t)1 << 20)
@@ -375,6 +376,21 @@ section_line(struct file *f, struct config *c, char *line, struct error *err)
 }
 
 static int
+key_unknown(const struct file *f, const char *name, struct error *err)
+{
+	const char *names[KEY_COUNT];
+	const char *near;
+
+	for (size_t i = 0; i < KEY_COUNT; i++)
+		names[i] = config_keys[i].name;
+	near = near_name(name, names, KEY_COUNT);
+	if (near == NULL)
+		return refuse(f, err, "unknown key \"%.60s\"", name);
+	return refuse(f, err, "unknown key \"%.60s\"; did you mean \"%s\"?",
+		      name, near);
+}
+
+static int
 key_line(struct file *f, struct config *c, char *line, struct error *err)
 {
 	char *equals = strchr(line, '=');
@@ -396,7 +412,7 @@ key_line(struct file *f, struct config *c, char *line, struct error *err)
 			key = &config_keys[i];
 	}
 	if (key == NULL)
-		return refuse(f, err, "unknown key \"%.60s\"", name);
+		return key_unknown(f, name, err);
 	if (f->section == NULL || strcmp(f->section, key->section) != 0)
 		return refuse(f, err, "\"%s\" belongs into section [%s]", name,
 			      key->section);

@@ -15,6 +15,7 @@
 #include "common/config.h"
 #include "common/config_parts.h"
 #include "common/mem.h"
+#include "common/near.h"
 #include "common/utf8.h"
 
 #define KIB UINT64_C(1024)
@@ -416,15 +417,24 @@ static int
 group_key_unknown(const struct config_group *g, const char *name,
 		  const char *origin, struct error *err)
 {
+	const char *names[GROUP_KEYS];
 	struct buf known = BUF_EMPTY;
+	const char *near;
 
+	for (uint32_t i = 0; i < GROUP_KEYS; i++)
+		names[i] = config_group_keys[i].name;
+	near = near_name(name, names, GROUP_KEYS);
+	if (near != NULL)
+		buf_printf(&known, "did you mean \"%s\"? There are ", near);
+	else
+		buf_add_text(&known, "there are ");
 	for (uint32_t i = 0; i < GROUP_KEYS; i++)
 		buf_printf(&known, "%s%s",
 			   i == 0                ? ""
 			   : i + 1 == GROUP_KEYS ? " and "
 						 : ", ",
 			   config_group_keys[i].name);
-	error_set(err, "%s: unknown key \"%.60s\" in [group %s]; there are %s",
+	error_set(err, "%s: unknown key \"%.60s\" in [group %s]; %s",
 		  origin, name, g->name, buf_text(&known));
 	buf_fini(&known);
 	return -EINVAL;

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,8 @@
 #include "common/utf8.h"
 
 #define EVENT_BYTES 2048
+#define FORMAT_BYTES 1024U /* each is a literal, or a plugin's */
+#define SPANS_MAX 16U
 /* A foreign line may double by its escapes; then it is cut here. */
 #define LINE_BYTES (LOG_FOREIGN_BYTES + 512U)
 /* What a pipe that polls writable takes without blocking. */
@@ -182,21 +183,120 @@ is_key(const char *s)
 	return n > 0 && s[n] == '=';
 }
 
-/* Length of the event's words, before the blank and the first key. */
+/* Length of the words in a format, before the blank and the first key. */
 static size_t
-event_len(const char *text)
+words_len(const char *format)
 {
-	const char *at = text;
+	const char *at = format;
 
 	if (is_key(at))
 		return 0;
 	for (;;) {
 		at = strchr(at, ' ');
 		if (at == NULL)
-			return strlen(text);
+			return strlen(format);
 		if (is_key(at + 1))
-			return (size_t)(at - text);
+			return (size_t)(at - format);
 		at++;
+	}
+}
+
+/* A value that is somebody's text: where it stands. */
+struct span {
+	size_t from, to;
+	bool quoted; /* the format has its quotes */
+};
+
+/* An event, and what in it is whose. */
+struct event {
+	const char *text;
+	size_t words; /* length of what becomes msg */
+	struct span spans[SPANS_MAX];
+	uint32_t span_count;
+	const char *more; /* keys behind it, or "" */
+};
+
+/*
+ * What is a key is said by the format alone. So each part of the text is told
+ * apart by where its part of the format ends: what stands in an argument
+ * remains a part of that word or value, whatever it looks like.
+ */
+static size_t __attribute__((format(printf, 1, 0)))
+length_up_to(const char *format, size_t len, va_list args)
+{
+	char part[FORMAT_BYTES];
+	va_list copy;
+	int n;
+
+	if (len >= sizeof(part))
+		len = utf8_cut(format, sizeof(part) - 1);
+	memcpy(part, format, len);
+	part[len] = '\0';
+	va_copy(copy, args);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	n = vsnprintf(NULL, 0, part, copy);
+#pragma GCC diagnostic pop
+	va_end(copy);
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* The value that begins at *at of a format, which moves behind it. */
+static bool
+value_next(const char *format, size_t *at, struct span *out)
+{
+	const char *from, *to;
+
+	for (from = format + *at; *from != '\0'; from++) {
+		if (is_key(from) && (from == format || from[-1] == ' '))
+			break;
+	}
+	if (*from == '\0')
+		return false;
+	from = strchr(from, '=') + 1;
+	out->quoted = *from == '"';
+	from += out->quoted;
+	to = strchr(from, out->quoted ? '"' : ' ');
+	if (to == NULL)
+		to = from + strlen(from);
+	out->from = (size_t)(from - format);
+	out->to = (size_t)(to - format);
+	*at = out->to;
+	return true;
+}
+
+static bool
+has_text(const char *format, const struct span *s)
+{
+	for (size_t i = s->from; i < s->to; i++) {
+		if (format[i] != '%')
+			continue;
+		i++;
+		i += strspn(format + i, "-+ #0123456789.*hljztL");
+		if (format[i] == 's')
+			return true;
+	}
+	return false;
+}
+
+static void __attribute__((format(printf, 2, 0)))
+event_split(struct event *e, const char *format, va_list args)
+{
+	size_t len = strlen(e->text), at = words_len(format);
+	struct span s;
+
+	e->words = format[at] == '\0' ? len : length_up_to(format, at, args);
+	if (e->words > len)
+		e->words = len;
+	while (e->span_count < SPANS_MAX && value_next(format, &at, &s)) {
+		if (!has_text(format, &s))
+			continue;
+		s.from = length_up_to(format, s.from, args);
+		s.to = length_up_to(format, s.to, args);
+		if (s.to > len)
+			s.to = len;
+		if (s.from < s.to)
+			e->spans[e->span_count++] = s;
 	}
 }
 
@@ -238,18 +338,44 @@ line_end(struct line *l)
 	l->text[l->len++] = '\n';
 }
 
+/* Quotes for what would be more than one value without. */
 static void
-compose(struct line *l, enum log_level level, const char *event)
+add_value(struct line *l, const char *text, size_t len, bool quoted)
 {
-	size_t words = event_len(event);
+	bool quote = !quoted && (memchr(text, ' ', len) != NULL ||
+				 memchr(text, '"', len) != NULL);
+
+	add(l, "\"", quote ? 1 : 0);
+	add_escaped(l, text, len, quote || quoted);
+	add(l, "\"", quote ? 1 : 0);
+}
+
+static void
+compose(struct line *l, enum log_level level, const struct event *e)
+{
+	size_t more = strlen(e->more), at = e->words;
 
 	l->len = 0;
-	l->max = EVENT_BYTES;
+	l->max = EVENT_BYTES - (more < EVENT_BYTES / 4 ? more : 0);
 	l->ascii = false;
 	add_head(l, level, log_state.comp);
-	add_escaped(l, event, words, true);
-	add(l, "\" ", words == 0 && *event != '\0' ? 2 : 1);
-	add_escaped(l, event + words, strlen(event + words), false);
+	/* Its end has room in any case. */
+	l->max--;
+	add_escaped(l, e->text, at, true);
+	l->len = utf8_cut(l->text, l->len);
+	l->max++;
+	add(l, "\" ", at == 0 && *e->text != '\0' ? 2 : 1);
+	for (uint32_t i = 0; i < e->span_count; i++) {
+		const struct span *s = &e->spans[i];
+
+		add_escaped(l, e->text + at, s->from - at, false);
+		add_value(l, e->text + s->from, s->to - s->from, s->quoted);
+		at = s->to;
+	}
+	add_escaped(l, e->text + at, strlen(e->text + at), false);
+	l->len = utf8_cut(l->text, l->len);
+	l->max = EVENT_BYTES;
+	add(l, e->more, more);
 	line_end(l);
 }
 
@@ -349,7 +475,10 @@ put(struct line *l)
 		snprintf(lost, sizeof(lost), "log lines dropped count=%llu",
 			 (unsigned long long)(log_state.dropped -
 					      log_state.dropped_told));
-		compose(&told, LOG_LEVEL_WARNING, lost);
+		compose(&told, LOG_LEVEL_WARNING,
+			&(struct event){ .text = lost,
+					 .words = words_len(lost),
+					 .more = "" });
 		if (write_line(&told))
 			log_state.dropped_told = log_state.dropped;
 	}
@@ -358,7 +487,7 @@ put(struct line *l)
 }
 
 static void
-emit(enum log_level level, const char *event)
+emit(enum log_level level, const struct event *event)
 {
 	int saved = errno; /* callers log first and look at errno after */
 	struct line l;
@@ -408,17 +537,50 @@ is_own_line(const char *comp, const char *text, size_t len,
 	return false;
 }
 
+/* Has a line of ours that key ("slot=", len bytes), outside of quotes? */
+static bool
+line_has_key(const char *text, size_t len, const char *key, size_t key_len)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i + key_len < len; i++) {
+		if (quoted && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			quoted = !quoted;
+		else if (!quoted && text[i] == ' ' &&
+			 memcmp(text + i + 1, key, key_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Those of the keys (" a=1 b=2") that the line has not. */
+static void
+add_missing_keys(struct line *l, const char *text, size_t len,
+		 const char *keys)
+{
+	while (*keys == ' ') {
+		size_t n = 1 + strcspn(keys + 1, " ");
+
+		if (!line_has_key(text, len, keys + 1, strcspn(keys, "=")))
+			add(l, keys, n);
+		keys += n;
+	}
+}
+
 size_t
 log_foreign(const char *comp, const char *text, size_t len, const char *keys)
 {
 	enum log_level level = LOG_LEVEL_INFO;
 	int saved = errno;
 	struct line l;
+	bool own = is_own_line(comp, text, len, &level);
 
 	l.len = 0;
 	l.max = LOG_FOREIGN_BYTES;
 	l.ascii = !utf8_valid(text, len);
-	if (is_own_line(comp, text, len, &level)) {
+	if (own) {
 		if (log_state.priorities)
 			add(&l, (char[]){ '<', level_priorities[level], '>' },
 			    3);
@@ -433,22 +595,28 @@ log_foreign(const char *comp, const char *text, size_t len, const char *keys)
 	}
 	l.len = utf8_cut(l.text, l.len);
 	l.max = LINE_BYTES;
-	add(&l, keys, strlen(keys));
+	add_missing_keys(&l, text, own ? len : 0, keys);
 	l.text[l.len++] = '\n';
 	put(&l);
 	errno = saved;
 	return l.len;
 }
 
-static void __attribute__((format(printf, 2, 0)))
-vlog(enum log_level level, const char *format, va_list args)
+void
+log_write(enum log_level level, const char *more, const char *format,
+	  va_list args)
 {
-	char event[EVENT_BYTES];
+	char text[EVENT_BYTES];
+	struct event event = { .text = text, .more = more };
+	va_list copy;
 
 	if (!log_wants(level))
 		return;
-	vsnprintf(event, sizeof(event), format, args);
-	emit(level, event);
+	va_copy(copy, args);
+	vsnprintf(text, sizeof(text), format, copy);
+	va_end(copy);
+	event_split(&event, format, args);
+	emit(level, &event);
 }
 
 void
@@ -457,7 +625,7 @@ log_error(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vlog(LOG_LEVEL_ERROR, format, args);
+	log_write(LOG_LEVEL_ERROR, "", format, args);
 	va_end(args);
 }
 
@@ -467,7 +635,7 @@ log_warning(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vlog(LOG_LEVEL_WARNING, format, args);
+	log_write(LOG_LEVEL_WARNING, "", format, args);
 	va_end(args);
 }
 
@@ -477,7 +645,7 @@ log_info(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vlog(LOG_LEVEL_INFO, format, args);
+	log_write(LOG_LEVEL_INFO, "", format, args);
 	va_end(args);
 }
 
@@ -487,6 +655,6 @@ log_debug(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vlog(LOG_LEVEL_DEBUG, format, args);
+	log_write(LOG_LEVEL_DEBUG, "", format, args);
 	va_end(args);
 }

@@ -9,6 +9,7 @@
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,9 +44,10 @@ bool log_flush(void);
 
 /*
  * A line is 'ts=… level=… comp=… msg="…" key=…': the format gives event and
- * keys, as "child ready slot=%u"; the words before the first key are msg.
- * Control characters in it are escaped, so that one event stays one line. Cut
- * at 2 KiB.
+ * keys, as "child ready slot=%u"; the words before the first key are msg. Only
+ * the format's keys are keys: what is in an argument stays within msg or its
+ * value, which gets quotes when it needs them. Control characters are escaped,
+ * so that one event stays one line. Cut at 2 KiB.
  */
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...)
@@ -53,11 +55,15 @@ void log_warning(const char *format, ...)
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same, with keys (" slot=3", or "") behind it that are never cut. */
+void log_write(enum log_level level, const char *more, const char *format,
+	       va_list args) __attribute__((format(printf, 3, 0)));
+
 /*
  * A line that another process wrote, as an event of it, whatever our level:
  * comp names it, text is its words, whatever they are, and keys (" slot=3
  * spawn=1", or "") go behind. A text that already is such a line of exactly
- * that comp is taken as it is. Bytes that are no UTF-8 are escaped. Cut at
+ * that comp is taken as it is, and gets the keys that it has not. Bytes that are no UTF-8 are escaped. Cut at
  * LOG_FOREIGN_BYTES. Returns how long the line became.
  */
 #define LOG_FOREIGN_BYTES 8192U

@@ -254,6 +254,7 @@ show_group_trouble(const struct ctl *c, struct slice group,
 {
 	struct slice trouble = member(group, "trouble");
 	struct slice unused = member(served, "unused");
+	struct slice patterns = member(served, "patterns");
 	struct buf label = BUF_EMPTY, line = BUF_EMPTY;
 
 	buf_add_text(&label, "Group ");
@@ -264,7 +265,15 @@ show_group_trouble(const struct ctl *c, struct slice group,
 		since_text(member(trouble, "since_us"), &line);
 		out_field(c, buf_text(&label), "%s", buf_text(&line));
 	}
-	if (value_type(unused) == VALUE_BOOL && value_item(unused).b)
+	if (value_type(unused) == VALUE_BOOL && value_item(unused).b &&
+	    value_type(patterns) == VALUE_STR) {
+		line.len = 0;
+		buf_add_text(&line, "unused: none of the ");
+		scalar_text(member(served, "shut_out"), &line);
+		buf_add_text(&line, " announced actions matches actions = ");
+		scalar_text(patterns, &line);
+		out_field(c, buf_text(&label), "%s", buf_text(&line));
+	} else if (value_type(unused) == VALUE_BOOL && value_item(unused).b)
 		out_field(c, buf_text(&label),
 			  "unused: no registered workflow names an action "
 			  "that it serves");
@@ -507,8 +516,7 @@ cmd_stop(struct ctl *c)
 		complain("%s: the daemon in %s is still stopping",
 			 rc == CTL_TIMEOUT ? "timeout" : "interrupted",
 			 control_dir(k));
-		advise("Hurry it: rappelctl --dir %s stop --now",
-		       control_dir(k));
+		advise("Hurry it: rappelctl stop --now");
 	} else if (out_is_json(c)) {
 		out_line("{\"stopped\":true}");
 	} else {

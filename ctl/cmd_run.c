@@ -11,6 +11,7 @@
 #include "common/config.h"
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/near.h"
 #include "common/uuid.h"
 #include "ctl/ctl.h"
 #include "ctl/input.h"
@@ -218,7 +219,7 @@ status_filter(const char *typed, struct buf *out)
 			known = known || strcmp(word, statuses[n]) == 0;
 		if (!known) {
 			const char *near =
-			    nearest_name(word, statuses, COUNT(statuses));
+			    near_name(word, statuses, COUNT(statuses));
 
 			complain("--status %s: no such status%s%s%s", word,
 				 near != NULL ? "; did you mean " : "",

@@ -14,10 +14,14 @@
 #include <unistd.h>
 
 #include "common/config.h"
+#include "common/conninfo.h"
 #include "common/mem.h"
 #include "common/utf8.h"
 
 volatile sig_atomic_t interrupted;
+
+/* The options that a command in an advice must have, too. */
+static struct buf found_by = BUF_EMPTY;
 
 static void vsay(const char *prefix, const char *format, va_list list)
     __attribute__((format(printf, 2, 0)));
@@ -41,6 +45,90 @@ vsay(const char *prefix, const char *format, va_list list)
 	free(text);
 }
 
+static void say(const char *prefix, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+say(const char *prefix, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vsay(prefix, format, list);
+	va_end(list);
+}
+
+/* As a shell reads it back. */
+static void
+shell_quote(const char *word, struct buf *out)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_@%+=:,./-";
+
+	if (*word != '\0' && word[strspn(word, plain)] == '\0') {
+		buf_add_text(out, word);
+		return;
+	}
+	buf_add_byte(out, '\'');
+	for (; *word != '\0'; word++) {
+		if (*word == '\'')
+			buf_add_text(out, "'\\''");
+		else
+			buf_add_byte(out, (uint8_t)*word);
+	}
+	buf_add_byte(out, '\'');
+}
+
+void
+advise_options(const struct args *a)
+{
+	static const enum option which[] = { OPTION_CONFIG, OPTION_DIR,
+					     OPTION_DEV, OPTION_DATABASE };
+
+	for (size_t i = 0; i < sizeof(which) / sizeof(which[0]); i++) {
+		const char *value = a->value[which[i]];
+		struct buf masked = BUF_EMPTY;
+
+		if (value == NULL)
+			continue;
+		buf_printf(&found_by, "%s ", option_spelling(which[i]));
+		if (which[i] == OPTION_DEV)
+			continue;
+		if (which[i] == OPTION_DATABASE) {
+			conninfo_mask(value, &masked);
+			value = buf_text(&masked);
+		}
+		shell_quote(value, &found_by);
+		buf_add_byte(&found_by, ' ');
+		buf_fini(&masked);
+	}
+}
+
+/* An advice of which the command gets these options: "See: rappelctl …". */
+static void
+vadvise(const char *prefix, const char *format, va_list list)
+    __attribute__((format(printf, 2, 0)));
+
+static void
+vadvise(const char *prefix, const char *format, va_list list)
+{
+	static const char command[] = ": rappelctl ";
+	const char *at;
+	char *text;
+
+	if (vasprintf(&text, format, list) < 0)
+		mem_exhausted();
+	at = strstr(text, command);
+	at = at != NULL ? at + strlen(command) : text;
+	say(prefix, "%.*s%s%s", (int)(at - text), text,
+	    at != text && strncmp(at, "help", 4) != 0 && found_by.len > 0
+		? buf_text(&found_by)
+		: "",
+	    at);
+	free(text);
+}
+
 void
 complain(const char *format, ...)
 {
@@ -57,7 +145,7 @@ advise(const char *format, ...)
 	va_list list;
 
 	va_start(list, format);
-	vsay("  ", format, list);
+	vadvise("  ", format, list);
 	va_end(list);
 }
 
@@ -69,7 +157,7 @@ note(const struct ctl *c, const char *format, ...)
 	if (c->quiet)
 		return;
 	va_start(list, format);
-	vsay("", format, list);
+	vadvise("", format, list);
 	va_end(list);
 }
 

@@ -65,7 +65,12 @@ struct ctl {
 
 /* "rappelctl: …" */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A line on what to do next, indented below a complaint. */
+/*
+ * A line on what to do next, indented below a complaint. A command in it or in
+ * a note ("See: rappelctl run list") gets the options by which this one found
+ * its pool and database.
+ */
+void advise_options(const struct args *a);
 void advise(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Progress and notes; silent with -q. */
 void note(const struct ctl *c, const char *format, ...)

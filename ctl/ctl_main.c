@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/near.h"
 #include "common/verb.h"
 #include "ctl/ctl.h"
 #include "schema/migrations.h"
@@ -302,9 +303,9 @@ unknown_command(const char *const *words, uint32_t count)
 	if (len < 0)
 		mem_exhausted();
 	complain("unknown command \"%s\"", typed);
-	near = nearest_name(typed, names, COMMANDS);
+	near = near_name(typed, names, COMMANDS);
 	if (near == NULL && count > 1)
-		near = nearest_name(words[0], names, COMMANDS);
+		near = near_name(words[0], names, COMMANDS);
 	if (near != NULL)
 		advise("Did you mean: rappelctl %s", near);
 	else if (!list_family(words[0], true))
@@ -450,6 +451,7 @@ run(struct ctl *c)
 	c->words = c->args.words + used;
 	c->word_count = c->args.word_count - used;
 	rc = check_usage(c, command);
+	advise_options(&c->args);
 	return rc == CTL_OK ? command->run(c) : rc;
 }
 

@@ -88,11 +88,4 @@ void args_fini(struct args *a);
 /* "--json", "-c FILE", … as help shows it. */
 const char *option_spelling(enum option o);
 
-/*
- * The nearest of count names to what was typed, or NULL when none is near:
- * at most a third of it differs.
- */
-const char *nearest_name(const char *typed, const char *const *names,
-			 uint32_t count);
-
 #endif

@@ -284,6 +284,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 	struct dispatch *d = f->dispatch;
 	struct slice actions, name;
 	struct slot *slot;
+	uint32_t shut_out = 0;
 	const char *wrong;
 
 	if (frame->slot >= SLOTS_MAX || value_type(frame->payload) != VALUE_MAP)
@@ -315,8 +316,10 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 			if (value_type(name) != VALUE_STR)
 				return -EPROTO;
 			if (!groups_allow(f->groups, frame->slot,
-			                  value_item(name).bytes))
+			                  value_item(name).bytes)) {
+				shut_out++;
 				continue;
+			}
 			route = route_find(&d->routes, value_item(name).bytes);
 			if (slot_serves(slot, route))
 				continue;
@@ -325,6 +328,7 @@ dispatch_hello(struct flusher *f, const struct frame *frame)
 			route->unserved_us = 0;
 		}
 	}
+	groups_shut_out(f->groups, frame->slot, shut_out);
 	log_debug("worker ready slot=%u spawn=%u actions=%u concurrency=%u "
 	          "window=%u",
 	          slot->no, slot->spawn, slot->route_count, slot->concurrency,

@@ -521,7 +521,9 @@ main(int argc, char **argv)
 	if (f->config.database == NULL || f->config.database[0] == '\0')
 		flusher_exit(f, EXIT_CONFIG,
 		             "no database is configured: set "
-		             "RAPPEL_DATABASE_URL or database in rappel.conf");
+		             "RAPPEL_DATABASE_URL, or \"url = CONNINFO\" in "
+		             "section [database] of rappel.conf, or use "
+		             "--database; for a private one: rappeld --dev");
 
 	if (getenv("RAPPEL_TRACE_FILE") != NULL &&
 	    trace_open(getenv("RAPPEL_TRACE_FILE")) < 0)

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/pattern.h"
+#include "common/utf8.h"
 #include "common/value.h"
 #include "common/words.h"
 #include "flusher/dispatch.h"
@@ -22,6 +23,7 @@
 #define ACTIONS_MAX 1024U
 /* Of a STATUS, which has 24 KiB in all. */
 #define STATUS_NAMES_BYTES 6144U
+#define PATTERNS_BYTES 100U /* shown of a group's */
 
 struct group {
 	char *name;
@@ -30,6 +32,7 @@ struct group {
 	struct words served;   /* what its workers serve now */
 	uint64_t served_mark;  /* tells one such list from another */
 	uint32_t served_more;  /* beyond ACTIONS_MAX */
+	uint32_t shut_out;     /* of what one announced the patterns refuse */
 	bool ready;            /* some worker of it is there */
 	bool used; /* known: something that is registered wants it */
 	bool unused; /* known, and told */
@@ -120,16 +123,22 @@ groups_take(struct groups *g, struct slice kept)
 		group_take(g, one);
 }
 
+static struct group *
+group_of(const struct groups *g, uint16_t slot)
+{
+	for (uint32_t i = 0; i < g->count; i++) {
+		if (slot >= g->list[i].first &&
+		    slot - g->list[i].first < g->list[i].slots)
+			return &g->list[i];
+	}
+	return NULL;
+}
+
 bool
 groups_allow(const struct groups *g, uint16_t slot, struct slice action)
 {
-	const struct group *group = NULL;
+	const struct group *group = group_of(g, slot);
 
-	for (uint32_t i = 0; i < g->count && group == NULL; i++) {
-		if (slot >= g->list[i].first &&
-		    slot - g->list[i].first < g->list[i].slots)
-			group = &g->list[i];
-	}
 	if (group == NULL || group->patterns.count == 0)
 		return true;
 	for (uint32_t i = 0; i < group->patterns.count; i++) {
@@ -137,6 +146,34 @@ groups_allow(const struct groups *g, uint16_t slot, struct slice action)
 			return true;
 	}
 	return false;
+}
+
+void
+groups_shut_out(struct groups *g, uint16_t slot, uint32_t count)
+{
+	struct group *group = group_of(g, slot);
+
+	if (group != NULL)
+		group->shut_out = count;
+}
+
+/* Its own section is why it serves nothing. */
+static bool
+group_shuts_all_out(const struct group *group)
+{
+	return group->served.count == 0 && group->shut_out > 0;
+}
+
+static void
+patterns_text(const struct group *group, struct buf *out)
+{
+	for (uint32_t i = 0; i < group->patterns.count; i++)
+		buf_printf(out, "%s%s", i > 0 ? " " : "",
+		           group->patterns.items[i]);
+	if (out->len > PATTERNS_BYTES) {
+		out->len = utf8_cut((const char *)out->data, PATTERNS_BYTES);
+		buf_add_text(out, "…");
+	}
 }
 
 /* ---- what each serves ---- */
@@ -227,13 +264,14 @@ groups_pack(const struct groups *g, struct buf *out)
 	value_pack_array(out, g->count);
 	for (uint32_t i = 0; i < g->count; i++) {
 		const struct group *group = &g->list[i];
+		struct buf text = BUF_EMPTY;
 		uint32_t fit = 0;
 		size_t bytes = 0;
 
 		while (fit < group->served.count &&
 		       bytes + strlen(group->served.items[fit]) + 3 <= room)
 			bytes += strlen(group->served.items[fit++]) + 3;
-		value_pack_map(out, 4);
+		value_pack_map(out, 6);
 		value_pack_text(out, "name");
 		value_pack_text(out, group->name);
 		value_pack_text(out, "actions");
@@ -243,6 +281,16 @@ groups_pack(const struct groups *g, struct buf *out)
 		value_pack_text(out, "left_out");
 		value_pack_uint(out, group->served.count - fit +
 		                         group->served_more);
+		value_pack_text(out, "shut_out");
+		value_pack_uint(out, group->shut_out);
+		value_pack_text(out, "patterns");
+		if (group_shuts_all_out(group)) {
+			patterns_text(group, &text);
+			value_pack_str(out, text.data, text.len);
+			buf_fini(&text);
+		} else {
+			value_pack_null(out);
+		}
 		value_pack_text(out, "unused");
 		value_pack_bool(out, group->unused);
 	}
@@ -313,6 +361,18 @@ look_end(struct groups *g, bool all)
 		if (!group_is_open(group) || group->unused)
 			continue;
 		group->unused = true;
+		if (group_shuts_all_out(group)) {
+			struct buf text = BUF_EMPTY;
+
+			patterns_text(group, &text);
+			log_warning("group is unused, none of the actions that "
+			            "it announces matches its actions group=%s "
+			            "announced=%u actions=\"%s\"",
+			            group->name, group->shut_out,
+			            buf_text(&text));
+			buf_fini(&text);
+			continue;
+		}
 		log_warning("group is unused, no registered workflow names an "
 		            "action that it serves group=%s actions=%u",
 		            group->name, group->served.count);

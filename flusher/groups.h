@@ -34,9 +34,13 @@ void groups_take(struct groups *g, struct slice kept);
 /* Whether a worker in that slot may serve that action. */
 bool groups_allow(const struct groups *g, uint16_t slot, struct slice action);
 
+/* So many of what that worker announced may not be served. */
+void groups_shut_out(struct groups *g, uint16_t slot, uint32_t count);
+
 /* Before each STATUS: which actions each serves by now. */
 void groups_refresh(struct flusher *f);
-/* Packs an array of maps: name, actions, left_out, unused. */
+/* Packs an array of maps: name, actions, left_out,
+ * shut_out, patterns, unused. */
 void groups_pack(const struct groups *g, struct buf *out);
 
 /* It is time to look. */

@@ -15,6 +15,7 @@
 
 #include "common/mem.h"
 #include "common/units.h"
+#include "supervisor/reap.h"
 
 int
 account_open(struct account *a, const char *name)
@@ -53,6 +54,24 @@ account_can_change(void)
 
 	return syscall(SYS_capget, &header, now) == 0 &&
 	       (now[0].effective & need) == need;
+}
+
+int
+account_configured(struct account *a, const char *name, const char *where,
+                   struct error *err)
+{
+	if (account_open(a, name) < 0) {
+		error_set(err, "%s: there is no user \"%.60s\"", where, name);
+		return EXIT_CONFIG;
+	}
+	/* To become oneself takes no right to change. */
+	if (a->uid == geteuid() || account_can_change())
+		return 0;
+	account_fini(a);
+	error_set(err,
+	          "%s: to run workers as %.60s rappeld must be started by root",
+	          where, name);
+	return EXIT_PERMISSION;
 }
 
 void

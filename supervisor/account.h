@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "common/assert.h"
+#include "common/error.h"
 
 struct account {
 	char *name;
@@ -23,6 +24,12 @@ struct account {
 
 /* By name or number. 0, or -ENOENT. */
 int account_open(struct account *a, const char *name) MUST_CHECK;
+/*
+ * As a person wrote it; where is the place and the key. 0, or the exit status
+ * with err: there is no such user, or this process cannot become it.
+ */
+int account_configured(struct account *a, const char *name, const char *where,
+                       struct error *err) MUST_CHECK;
 /* Whether this process may become somebody else: root, or CAP_SETUID. */
 bool account_can_change(void);
 void account_fini(struct account *a);

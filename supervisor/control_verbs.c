@@ -17,8 +17,10 @@
 
 /* A process in the reply takes at most this, and as many bytes of a group's
  * program are shown: it must all fit into a frame. */
-#define PROCESS_BYTES_MAX 640U
+#define PROCESS_BYTES_MAX (512U + OUTPUT_LINE_BYTES)
 #define PROGRAM_BYTES_MAX 160U
+/* What all groups' troubles share. */
+#define TROUBLES_BYTES_MAX (20U << 10)
 #define REPLY_BYTES_MAX (FRAME_CONTROL_BYTES_MAX - ROUTE_STATUS_MAX - 1024U)
 #define GRACE_MAX_US (UINT64_C(86400) * CLOCK_SECOND_US)
 
@@ -98,9 +100,11 @@ pack_trouble(struct buf *b, const struct group *g)
 		value_pack_null(b);
 		return;
 	}
-	group_trouble(g, &text);
-	value_pack_map(b, 2);
+	group_trouble(g, TROUBLES_BYTES_MAX / g->supervisor->group_count,
+	              &text);
+	value_pack_map(b, 3);
 	control_pack_uint(b, "since_us", (uint64_t)g->degraded.since_wall_us);
+	control_pack_uint(b, "failed", g->failed);
 	value_pack_text(b, "reason");
 	value_pack_str(b, text.data, text.len);
 	buf_fini(&text);

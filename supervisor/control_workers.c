@@ -90,7 +90,7 @@ verb_scale(struct client *c, struct slice request)
 	if (g == NULL && s->group_count > 1) {
 		control_reply_error(c, CODE_USAGE,
 		                    "there are several groups: say which one "
-		                    "is to be scaled");
+		                    "is to be scaled (--group NAME)");
 		return;
 	}
 	if (g == NULL)

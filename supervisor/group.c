@@ -7,17 +7,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/scoreboard.h"
+#include "common/utf8.h"
 #include "supervisor/output.h"
 #include "supervisor/proc.h"
 #include "supervisor/reap.h"
 #include "supervisor/route.h"
 #include "supervisor/supervisor.h"
+
+/* A line of the log has 2 KiB. */
+#define TROUBLE_BYTES_MAX 1600U
 
 static void
 wake_at(uint64_t *wake_us, uint64_t at_us)
@@ -69,25 +74,26 @@ group_close(struct group *g)
 /* ---- what it runs, and as whom ---- */
 
 int
+group_config_account(const struct config_group *c, struct account *out,
+                     struct error *err)
+{
+	char where[512];
+
+	*out = (struct account){ 0 };
+	if (c->user == NULL)
+		return 0;
+	snprintf(where, sizeof(where), "%s: user",
+	         config_group_origin(c, GROUP_USER));
+	return account_configured(out, c->user, where, err);
+}
+
+int
 group_open_account(struct group *g, struct error *err)
 {
-	const char *name = g->config->user;
-	const char *origin = config_group_origin(g->config, GROUP_USER);
+	int rc = group_config_account(g->config, &g->account, err);
 
-	if (name == NULL)
-		return 0;
-	if (account_open(&g->account, name) < 0) {
-		error_set(err, "%s: user: there is no user \"%.60s\"", origin,
-		          name);
-		return EXIT_CONFIG;
-	}
-	if (g->account.uid != geteuid() && !account_can_change()) {
-		error_set(err,
-		          "%s: user: to run workers as %.60s rappeld must be "
-		          "started by root",
-		          origin, name);
-		return EXIT_PERMISSION;
-	}
+	if (rc != 0 || g->account.name == NULL)
+		return rc;
 	if (g->account.uid == 0)
 		log_warning("workers of group %s run as root: whoever writes "
 		            "a workflow can do everything on this host",
@@ -191,6 +197,20 @@ group_proofs(struct group *g, uint64_t now_us, uint64_t *wake_us)
 	}
 }
 
+/* What "exit status 0" or "no HELLO within 5 s" do not tell. */
+static const char *
+group_advice(const struct child *w, const char *line)
+{
+	bool killed = w->kill_reason[0] != '\0' && WIFSIGNALED(w->status);
+
+	if (w->hello.len > 0)
+		return "";
+	if (!killed && (line == NULL || reap_code(w->status) == 0))
+		return ": it ended before it said HELLO: is it a worker "
+		       "(docs/protocol.md)?";
+	return "";
+}
+
 /* One that died before it could work: what it says is why. */
 static void
 group_failed(struct group *g, const struct child *w, const char *how,
@@ -199,7 +219,9 @@ group_failed(struct group *g, const struct child *w, const char *how,
 	const char *line = output_said(w->output);
 	const size_t prefix = strlen(SPAWN_PREFIX);
 	int code = w->hello.len == 0 ? reap_code(w->status) : 0;
+	const char *advice = "";
 
+	g->failed++;
 	g->degraded.slot = w->slot;
 	g->explained = false;
 	g->misconfigured = false;
@@ -214,8 +236,9 @@ group_failed(struct group *g, const struct child *w, const char *how,
 		how = line != NULL ? line : how;
 	} else {
 		brake_failed(&g->brake, now_us);
+		advice = group_advice(w, line);
 	}
-	snprintf(g->degraded.why, sizeof(g->degraded.why), "%s", how);
+	snprintf(g->degraded.why, sizeof(g->degraded.why), "%s%s", how, advice);
 }
 
 void
@@ -463,10 +486,21 @@ group_ready(const struct group *g)
 
 /* ---- degraded ---- */
 
+/* A reason at its length, or cut so that out has len bytes. */
+static void
+reason_cut(struct buf *out, size_t len)
+{
+	if (out->len <= len)
+		return;
+	out->len = utf8_cut((const char *)out->data, len);
+	buf_add_text(out, "…");
+}
+
 void
-group_trouble(const struct group *g, struct buf *out)
+group_trouble(const struct group *g, size_t bytes_max, struct buf *out)
 {
 	const struct degraded *d = &g->degraded;
+	struct buf todo = BUF_EMPTY;
 	const char *line = NULL;
 
 	if (!g->explained && d->slot >= 0)
@@ -476,13 +510,16 @@ group_trouble(const struct group *g, struct buf *out)
 	if (line != NULL)
 		buf_printf(out, ": %s", line);
 	if (g->misconfigured)
-		buf_printf(out, "; mend that or %.160s",
+		buf_printf(&todo, "; mend that or %.160s",
 		           config_group_origin(g->config, GROUP_PROGRAM));
-	buf_printf(out,
+	buf_printf(&todo,
 	           "; it is tried again within %u s, or at once by: rappelctl "
 	           "restart --group %s",
 	           (unsigned)(BACKOFF_MAX_US / CLOCK_SECOND_US),
 	           g->config->name);
+	reason_cut(out, bytes_max > todo.len ? bytes_max - todo.len : 0);
+	buf_add(out, todo.data, todo.len);
+	buf_fini(&todo);
 	/* It stands in quotes in the log. */
 	for (size_t i = 0; i < out->len; i++) {
 		if (out->data[i] == '"')
@@ -503,7 +540,7 @@ group_tell(struct group *g)
 	/* When it is all there is, the pool says it. */
 	if (g->supervisor->group_count == 1)
 		return;
-	group_trouble(g, &trouble);
+	group_trouble(g, TROUBLE_BYTES_MAX, &trouble);
 	if (now)
 		log_error("group is degraded group=%s slot=%d reason=\"%s\"",
 		          g->config->name, g->degraded.slot,

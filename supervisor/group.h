@@ -20,6 +20,7 @@
 #include "common/error.h"
 #include "supervisor/account.h"
 #include "supervisor/group_policy.h"
+#include "supervisor/output.h"
 #include "supervisor/rotation.h"
 #include "supervisor/spawn.h"
 
@@ -34,7 +35,7 @@ struct degraded {
 	bool is;
 	int64_t since_wall_us;
 	int slot; /* whose output tells more, or -1 */
-	char why[256];
+	char why[OUTPUT_LINE_BYTES + 160];
 };
 
 struct group {
@@ -49,11 +50,16 @@ struct group {
 	struct rotation rotation;
 	struct brake brake;
 	struct degraded degraded;
+	uint64_t failed; /* starts, ever */
 	bool explained; /* why says it all: no line of its output is needed */
 	bool misconfigured; /* and the section is where to look first */
 	struct account account; /* of its own user; no name: as all others */
 };
 
+/* The user that its section names, or an empty account; 0 or the exit status
+ * with err. */
+int group_config_account(const struct config_group *c, struct account *out,
+                         struct error *err) MUST_CHECK;
 /* Who its workers become; 0 or the exit status with err. */
 int group_open_account(struct group *g, struct error *err) MUST_CHECK;
 /* config, first and slots are set; the slots are the supervisor's. */
@@ -95,8 +101,9 @@ uint32_t group_restart(struct group *g);
 uint32_t group_outdated(const struct group *g);
 uint32_t group_ready(const struct group *g);
 
-/* Why it does not start and what to do, as one line. */
-void group_trouble(const struct group *g, struct buf *out);
+/* Why it does not start and what to do, as one line of about bytes_max at
+ * most: what is to be done is never cut. */
+void group_trouble(const struct group *g, size_t bytes_max, struct buf *out);
 /* Says in the log when it becomes degraded, and when it is not. */
 void group_tell(struct group *g);
 

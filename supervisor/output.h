@@ -15,8 +15,9 @@
 #include "common/assert.h"
 #include "common/buf.h"
 
-#define OUTPUT_LINES 4U         /* kept for status */
-#define OUTPUT_LINE_BYTES 160U  /* of each */
+#define OUTPUT_LINES 4U /* kept for status */
+/* Of each: the remedy stands at the end of a line that says why. */
+#define OUTPUT_LINE_BYTES 512U
 
 struct child;
 struct output;

@@ -84,11 +84,11 @@ child_kill(struct child *c, bool wanted, const char *format, ...)
 	c->wanted_dead = wanted;
 	if (c->pid != 0) {
 		if (wanted || (c->phase == CHILD_STARTING && is_told(c)))
-			log_debug("killing %s slot=%u pid=%d: %s",
+			log_debug("killing %s slot=%u pid=%d why=\"%s\"",
 			          child_kind_name(c->kind), c->slot,
 			          (int)c->pid, c->kill_reason);
 		else
-			log_warning("killing %s slot=%u pid=%d: %s",
+			log_warning("killing %s slot=%u pid=%d why=\"%s\"",
 			            child_kind_name(c->kind), c->slot,
 			            (int)c->pid, c->kill_reason);
 		kill(-c->pid, SIGKILL);
@@ -380,8 +380,8 @@ worker_board(struct child *c)
 	if (board == NULL) {
 		/* Once: what is missing here lets no process start either. */
 		if (c->supervisor->forks.failing_us == 0)
-			log_warning("worker slot=%u: no scoreboard: %s",
-			            c->slot, strerror(fd < 0 ? -fd : errno));
+			log_warning("a worker has no scoreboard: %s slot=%u",
+			            strerror(fd < 0 ? -fd : errno), c->slot);
 		if (fd >= 0)
 			close(fd);
 		fd = -1;
@@ -445,6 +445,17 @@ flusher_spawn(struct supervisor *s)
 
 /* ---- what is due ---- */
 
+static const char *
+hello_advice(const struct child *c)
+{
+	if (c->group == NULL)
+		return "";
+	if (config_group_is_native(c->group->config))
+		return "; worker_hello may be longer";
+	return ": is it a worker (docs/protocol.md)? Or give it a longer "
+	       "hello";
+}
+
 static void
 child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
                 uint64_t *wake_us)
@@ -455,8 +466,9 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 		return;
 	if (c->phase == CHILD_STARTING && hello_us != 0) {
 		if (now_us >= hello_by_us)
-			child_kill(c, false, "no HELLO within %g s",
-			           (double)hello_us / CLOCK_SECOND_US);
+			child_kill(c, false, "no HELLO within %g s%s",
+			           (double)hello_us / CLOCK_SECOND_US,
+			           hello_advice(c));
 		else
 			wake_at(wake_us, hello_by_us);
 	}
@@ -473,8 +485,8 @@ child_deadlines(struct child *c, uint64_t hello_us, uint64_t now_us,
 			/* It is we who do not read. */
 			c->link_until_us = now_us + DEAD_SOCKET_US;
 		if (now_us >= c->link_until_us) {
-			log_warning("%s slot=%u is dead, but a descendant "
-			            "holds its socket",
+			log_warning("%s is dead, but a descendant holds its "
+			            "socket slot=%u",
 			            child_kind_name(c->kind), c->slot);
 			link_destroy(&c->link);
 			child_maybe_ended(c);
@@ -610,7 +622,7 @@ child_abandon(struct child *c, uint64_t now_us)
 {
 	if (!child_alive(c))
 		return;
-	log_error("%s slot=%u pid=%d does not end, leaving without it",
+	log_error("%s does not end, leaving without it slot=%u pid=%d",
 	          child_kind_name(c->kind), c->slot, (int)c->pid);
 	link_destroy(&c->link);
 	c->pid = 0;

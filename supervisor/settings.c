@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/buf.h"
 #include "common/clock.h"
@@ -45,6 +47,38 @@ int
 settings_load(struct supervisor *s, struct error *err)
 {
 	return settings_read(s, &s->config, err);
+}
+
+int
+settings_worker_user(const struct config *c, struct account *out,
+                     struct error *err)
+{
+	char where[512];
+	int rc;
+
+	*out = (struct account){ 0 };
+	if (c->worker_user == NULL)
+		return 0;
+	snprintf(where, sizeof(where), "%s: worker_user",
+	         config_origin(c, "worker_user"));
+	rc = account_configured(out, c->worker_user, where, err);
+	if (rc == 0 && out->uid == geteuid())
+		account_fini(out);
+	return rc;
+}
+
+int
+settings_users(const struct config *c, struct error *err)
+{
+	struct account a;
+	int rc = settings_worker_user(c, &a, err);
+
+	account_fini(&a);
+	for (uint32_t i = 0; i < c->group_count && rc == 0; i++) {
+		rc = group_config_account(&c->groups[i], &a, err);
+		account_fini(&a);
+	}
+	return rc;
 }
 
 static void
@@ -130,7 +164,7 @@ settings_check(const struct supervisor *s, const struct config *c,
 		          native ? "workers_max" : "processes_max");
 		return -ERANGE;
 	}
-	return 0;
+	return settings_users(c, err) == 0 ? 0 : -EINVAL;
 }
 
 static void

@@ -11,12 +11,21 @@
 
 #include "common/assert.h"
 #include "common/error.h"
+#include "supervisor/account.h"
 #include "supervisor/spawn.h"
 
+struct config;
 struct supervisor;
 
 /* Into s->config, by s->flags and s->dev_wanted. 0 or an error with err. */
 int settings_load(struct supervisor *s, struct error *err) MUST_CHECK;
+
+/* The user that worker_user names, or an empty account when it names none or
+ * ourselves; 0, or the exit status with err. */
+int settings_worker_user(const struct config *c, struct account *out,
+                         struct error *err) MUST_CHECK;
+/* Whether a start could use every user that is named: the same. */
+int settings_users(const struct config *c, struct error *err) MUST_CHECK;
 
 /* What children get of it: s->worker_env and s->flusher_env, made anew. */
 void settings_environments(struct supervisor *s);

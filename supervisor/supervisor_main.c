@@ -302,6 +302,21 @@ check_descriptor_limit(const struct supervisor *s, struct error *err)
 	return EXIT_CONFIG;
 }
 
+/* The flusher would say the same, after workers were started. */
+static int
+check_database(const struct supervisor *s, struct error *err)
+{
+	const char *database = s->config.database;
+
+	if (s->dev_wanted || (database != NULL && *database != '\0'))
+		return 0;
+	error_set(err, "no database is configured: set RAPPEL_DATABASE_URL, or "
+	               "\"url = CONNINFO\" in section [database] of "
+	               "rappel.conf, or use --database; for a private one: "
+	               "rappeld --dev");
+	return EXIT_CONFIG;
+}
+
 /*
  * Workers run what users wrote: not as root, unless somebody says so, and
  * without what reaches into other processes. Returns the exit status.
@@ -313,22 +328,10 @@ open_confinement(struct supervisor *s, struct error *err)
 	bool root = geteuid() == 0;
 	int rc;
 
-	if (name != NULL) {
-		if (account_open(&s->worker_account, name) < 0) {
-			error_set(err, "worker_user: there is no user "
-			          "\"%.60s\"", name);
-			return EXIT_CONFIG;
-		}
-		if (s->worker_account.uid == geteuid()) {
-			account_fini(&s->worker_account);
-		} else if (!account_can_change()) {
-			error_set(err,
-			          "worker_user: to run workers as %.60s rappeld "
-			          "must be started by root",
-			          name);
-			return EXIT_PERMISSION;
-		}
-	} else if (root && !s->dev_wanted && account_can_change()) {
+	rc = settings_worker_user(&s->config, &s->worker_account, err);
+	if (rc != 0)
+		return rc;
+	if (name == NULL && root && !s->dev_wanted && account_can_change()) {
 		/* With --dev everything is its user's own. */
 		if (account_open(&s->worker_account, "nobody") < 0)
 			log_debug("there is no user nobody");
@@ -365,7 +368,9 @@ open_pool(struct supervisor *s, struct error *err)
 
 	if (programs_find(&s->programs, s->dev_wanted, err) < 0)
 		return EXIT_CONFIG;
-	rc = open_confinement(s, err);
+	rc = check_database(s, err);
+	if (rc == 0)
+		rc = open_confinement(s, err);
 	if (rc == 0)
 		rc = check_descriptor_limit(s, err);
 	if (rc == 0)
@@ -514,9 +519,13 @@ main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (test) {
-		config_print(&s->config, stdout);
+		code = settings_users(&s->config, &err);
+		if (code == 0)
+			config_print(&s->config, stdout);
+		else
+			log_error("%s", err.message);
 		config_fini(&s->config);
-		return 0;
+		return code;
 	}
 	log_init("supervisor", s->config.log_level);
 	log_keep(LOG_KEEP_BYTES);

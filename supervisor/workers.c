@@ -124,9 +124,9 @@ workers_fork_failed(struct supervisor *s, const struct child *c, int err)
 		return;
 	}
 	if (fork_brake_failed(&s->forks, clock_mono_us(), &count))
-		log_warning("%s slot=%u: no process can be started: %s "
+		log_warning("no process can be started: %s kind=%s slot=%u "
 		            "failures=%u retry_ms=%" PRIu64,
-		            child_kind_name(c->kind), c->slot, strerror(err),
+		            strerror(err), child_kind_name(c->kind), c->slot,
 		            count, s->forks.delay_us / CLOCK_MS_US);
 	snprintf(s->fork_error, sizeof(s->fork_error),
 	         "no process can be started: %s", strerror(err));

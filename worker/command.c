@@ -568,11 +568,18 @@ void
 command_run(const struct task *t, struct outcome *o)
 {
 	struct command_input input;
+	struct buf cause = BUF_EMPTY;
 	struct error err = { 0 };
 
 	if (command_input_parse(t->input, &input, &err) < 0)
 		outcome_fail(o, "Rappel.InputInvalid", "%s", err.message);
 	else
 		command_execute(t, &input, o);
+	if (o->failed && input.near[0] != '\0') {
+		buf_add(&cause, o->cause.data, o->cause.len);
+		buf_printf(&cause, "; %s", input.near);
+		outcome_cause(o, buf_slice(&cause));
+		buf_fini(&cause);
+	}
 	command_input_fini(&input);
 }

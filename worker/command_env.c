@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/utf8.h"
 #include "common/uuid.h"
 
 #define ARENA_BYTES ((size_t)8 << 10)
 #define CAP_FIRST 48U
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
+#define PATH_SHOWN_BYTES 150U
 
 /* What the worker was told and a program has no use for. */
 static const char *const own[] = {
@@ -236,6 +238,7 @@ int
 command_env_check(const struct command_input *input, struct error *err)
 {
 	const char *program = input->argv[0], *path = input_path(input);
+	size_t path_len = strnlen(path, PATH_SHOWN_BYTES);
 	int error = ENOENT;
 	struct arena *a;
 	char **list;
@@ -266,10 +269,11 @@ command_env_check(const struct command_input *input, struct error *err)
 	else
 		error_set(err,
 			  "program \"%.100s\" %s PATH: install it, or name it "
-			  "with its folder (PATH is %.150s)",
+			  "with its folder (PATH is %.*s%s)",
 			  program,
 			  error == EACCES ? "is not executable in"
 					  : "is not in",
-			  path);
+			  (int)utf8_cut(path, path_len), path,
+			  path[path_len] != '\0' ? "…" : "");
 	return -EINVAL;
 }

@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/json.h"
 #include "common/mem.h"
+#include "common/near.h"
 #include "common/value.h"
 #include "worker/command_input_parts.h"
 
@@ -525,12 +527,44 @@ read_all(struct command_reader *r)
 	return rc;
 }
 
+/* A key of the program's may be one of ours that was mistyped. */
+static void
+note_near(const struct command_reader *r)
+{
+	uint32_t count = value_count(r->spec);
+	struct cursor c = cursor_of(r->spec);
+
+	(void)cursor_next(&c);
+	for (uint32_t i = 0; i < count; i++) {
+		struct slice key = cursor_next(&c).bytes;
+		char name[32];
+
+		(void)cursor_value(&c);
+		if (key.len >= sizeof(name) || slice_has_nul(key) ||
+		    own_key(key, IN_INPUT) != NULL)
+			continue;
+		memcpy(name, key.data, key.len);
+		name[key.len] = '\0';
+		for (size_t k = 0; k < sizeof(own_keys) / sizeof(own_keys[0]);
+		     k++) {
+			if ((own_keys[k].where & IN_INPUT) != 0 &&
+			    (strcasecmp(name, own_keys[k].name) == 0 ||
+			     near_distance(name, own_keys[k].name) <= 1))
+				snprintf(r->out->near, sizeof(r->out->near),
+					 "its key \"%s\" is data for the "
+					 "program: did you mean \"%s\"?",
+					 name, own_keys[k].name);
+		}
+	}
+}
+
 int
 command_input_parse(struct slice input, struct command_input *out,
 		    struct error *err)
 {
 	struct command_reader r = { .spec = input, .out = out, .err = err };
 	struct slice with;
+	int rc;
 
 	memset(out, 0, sizeof(*out));
 	if (value_type(input) != VALUE_MAP) {
@@ -543,7 +577,9 @@ command_input_parse(struct slice input, struct command_input *out,
 		r.values.fill = FILL_VALUES;
 		r.values.map = with;
 	}
-	return read_all(&r);
+	rc = read_all(&r);
+	note_near(&r);
+	return rc;
 }
 
 int

@@ -50,6 +50,7 @@ struct command_input {
 	struct command_limits limits;
 	uint64_t kill_after_us; /* from SIGTERM to SIGKILL */
 	bool heartbeat_fd;      /* its lines there are heartbeats */
+	char near[192]; /* about a key that may be a mistake, or "" */
 };
 
 /* It needs a folder of its own. */

@@ -11,11 +11,13 @@
 
 #include "common/error.h"
 #include "common/json.h"
+#include "common/utf8.h"
 #include "common/value.h"
 #include "worker/command_template.h"
 #include "worker/text.h"
 
 #define SYSEXITS_FIRST 64
+#define SHOWN_BYTES 60U
 
 /* As in sysexits.h, from 64 up without a gap. */
 static const char *const sysexits[] = {
@@ -75,6 +77,31 @@ is_blank(struct slice text)
 	return true;
 }
 
+/* With how it begins: who expected no JSON knows it again by that. */
+static void
+no_json(const struct command_end *end, const struct error *err,
+	struct outcome *o)
+{
+	struct slice head = end->written;
+	struct buf shown = BUF_EMPTY;
+
+	if (head.len > SHOWN_BYTES)
+		head.len = utf8_cut((const char *)head.data, SHOWN_BYTES);
+	text_clean(text_trim(head), SHOWN_BYTES, &shown);
+	utf8_tame(buf_text(&shown), '?');
+	for (size_t i = 0; i < shown.len; i++) {
+		if (shown.data[i] == '\n' || shown.data[i] == '\t')
+			shown.data[i] = ' ';
+	}
+	outcome_fail(o, "Rappel.OutputInvalid",
+		     "%s is no JSON: line %u: %s; it begins with: %s%s; for "
+		     "anything else than JSON set \"output\": \"text\" or "
+		     "\"lines\"",
+		     end->from, err->line, err->message, buf_text(&shown),
+		     head.len < end->written.len ? "…" : "");
+	buf_fini(&shown);
+}
+
 static void
 result_value(const struct command_end *end, struct outcome *o)
 {
@@ -92,9 +119,7 @@ result_value(const struct command_end *end, struct outcome *o)
 		}
 		if (json_parse((const char *)text.data, text.len,
 			       VALUE_DEPTH_MAX, &o->own, NULL, &err) < 0)
-			outcome_fail(o, "Rappel.OutputInvalid",
-				     "%s is no JSON: line %u: %s", end->from,
-				     err.line, err.message);
+			no_json(end, &err, o);
 		return;
 	case OUTPUT_TEXT:
 		if (text.len > 0 && text.data[text.len - 1] == '\n')

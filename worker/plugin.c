@@ -235,13 +235,14 @@ file_of(const struct plugins *p, const char *name)
 
 int
 plugins_load(struct plugins *p, const char *name, struct registry *r,
-	     struct error *err)
+	     const char **file_out, struct error *err)
 {
 	struct plugin *own;
 
 	p->list = mem_realloc(p->list, (p->count + 1) * sizeof(struct plugin));
 	own = &p->list[p->count++];
 	*own = (struct plugin){ .file = file_of(p, name) };
+	*file_out = own->file;
 	if (find(own->file, &own->desc, err) < 0 ||
 	    plugin_check(own->desc, err) < 0)
 		return -EINVAL;

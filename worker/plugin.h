@@ -19,9 +19,10 @@ struct plugins *plugins_create(const char *folder);
 /* After the registry is not used any more. NULL is fine. */
 void plugins_destroy(struct plugins **p);
 
-/* Loads one and adds its actions to the registry; -EINVAL with err. */
+/* Loads one and adds its actions to the registry; -EINVAL with err. Either way
+ * *file_out is the file that the name means. */
 int plugins_load(struct plugins *p, const char *name, struct registry *r,
-		 struct error *err) MUST_CHECK;
+		 const char **file_out, struct error *err) MUST_CHECK;
 /* Sets all up, in order. -EINVAL with err, and *file_out which one could not;
  * those before it are torn down. */
 int plugins_set_up(struct plugins *p, const char **file_out,

@@ -349,25 +349,6 @@ api_usage(struct rappel_task *t, const char *name, uint64_t value)
 		outcome_usage(p->outcome, name, value);
 }
 
-static void
-log_put(enum rappel_level level, const char *line)
-{
-	switch (level) {
-	case RAPPEL_LOG_ERROR:
-		log_error("%s", line);
-		break;
-	case RAPPEL_LOG_WARNING:
-		log_warning("%s", line);
-		break;
-	case RAPPEL_LOG_INFO:
-		log_info("%s", line);
-		break;
-	case RAPPEL_LOG_DEBUG:
-		log_debug("%s", line);
-		break;
-	}
-}
-
 /* A line of its own is kept with the attempt; the end of all counts. */
 static void
 log_keep_line(struct plugin_task *p, const char *text)
@@ -381,28 +362,27 @@ log_keep_line(struct plugin_task *p, const char *text)
 static void
 api_log(struct rappel_task *t, enum rappel_level level, const char *format, ...)
 {
-	char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
-	struct plugin_task *p;
-	va_list args;
+	char text[LINE_MAX_BYTES], keys[256] = "";
+	struct plugin_task *p = t != NULL ? of_task(t) : NULL;
+	va_list args, copy;
 
 	if ((unsigned)level > RAPPEL_LOG_DEBUG)
 		level = RAPPEL_LOG_ERROR;
 	if (!log_wants((enum log_level)level))
 		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (t == NULL) { /* while it is set up */
-		log_put(level, text);
-		return;
-	}
-	p = of_task(t);
 	/* The supervisor tags lines with what runs when it reads them, which
-	 * is soon enough for slow actions alone. */
-	snprintf(line, sizeof(line), "%s action=%s task=%s", text,
-		 p->task->by->name, api_token(t));
-	log_put(level, line);
-	log_keep_line(p, text);
+	 * is soon enough for slow actions alone. NULL: while it is set up. */
+	if (p != NULL)
+		snprintf(keys, sizeof(keys), " action=%s task=%s",
+			 p->task->by->name, api_token(t));
+	va_start(args, format);
+	va_copy(copy, args);
+	vsnprintf(text, sizeof(text), format, copy);
+	va_end(copy);
+	log_write((enum log_level)level, keys, format, args);
+	va_end(args);
+	if (p != NULL)
+		log_keep_line(p, text);
 }
 
 _Static_assert((int)RAPPEL_LOG_ERROR == (int)LOG_LEVEL_ERROR &&

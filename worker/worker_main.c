@@ -122,9 +122,12 @@ options_read(int argc, char **argv, struct options *o)
 
 /* One line, since the supervisor shows the last one. */
 static int
-plugin_bad(const char *file, const struct error *err)
+plugin_bad(const char *name, const char *file, const struct error *err)
 {
-	fprintf(stderr, "rappel-worker: plugin \"%s\": %s\n", file,
+	bool sought = strcmp(name, file) != 0;
+
+	fprintf(stderr, "rappel-worker: plugin \"%s\"%s%s%s: %s\n", name,
+		sought ? " (" : "", sought ? file : "", sought ? ")" : "",
 		err->message);
 	return EXIT_CONFIG;
 }
@@ -152,12 +155,14 @@ actions_gather(const struct options *o, struct plugins *plugins,
 	       struct commands *commands, struct registry *registry)
 {
 	struct error err = { 0 };
+	const char *file;
 
 	if (o->builtin)
 		registry_add_builtin(registry);
 	for (uint32_t i = 0; i < o->plugin_count; i++) {
-		if (plugins_load(plugins, o->plugins[i], registry, &err) < 0)
-			return plugin_bad(o->plugins[i], &err);
+		if (plugins_load(plugins, o->plugins[i], registry, &file,
+				 &err) < 0)
+			return plugin_bad(o->plugins[i], file, &err);
 	}
 	for (uint32_t i = 0; i < o->commands_count; i++) {
 		if (commands_load(commands, o->commands[i], registry, &err) < 0)
@@ -209,7 +214,7 @@ serve(const struct registry *registry, struct plugins *plugins)
 	log_init(comp, level);
 	command_dir_sweep();
 	if (plugins_set_up(plugins, &file, &err) < 0)
-		return plugin_bad(file, &err);
+		return plugin_bad(file, file, &err);
 	rc = runtime_run(&(struct runtime_config){
 	    .fd = (int)fd,
 	    .board_fd = (int)env_number("RAPPEL_SCOREBOARD_FD", 64),

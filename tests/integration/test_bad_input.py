@@ -105,7 +105,10 @@ class Database(BadInputTest):
         pool = self.make_pool()
         del pool.env["RAPPEL_DATABASE_URL"]
         pool.start()
-        self.assert_refused(pool, EX_CONFIG, "RAPPEL_DATABASE_URL")
+        self.assert_refused(
+            pool, EX_CONFIG, "set RAPPEL_DATABASE_URL, or \\\"url = "
+            "CONNINFO\\\" in section [database] of rappel.conf")
+        self.assertFalse(os.path.exists(os.path.join(pool.dir, "lock")))
 
     def test_unreachable(self):
         """An outage, not a mistake: it waits, says so, and stops well."""

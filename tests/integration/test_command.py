@@ -74,6 +74,22 @@ class Templates(Commands):
         self.assertEqual(self.act("echo", "{", **{"with": {}})[0],
                          "Rappel.InputInvalid")
 
+    def test_a_key_that_may_be_mistyped(self):
+        """It is data for the program, as any other; a failure tells."""
+        said = 'its key "Output" is data for the program: did you mean ' \
+            '"output"?'
+        self.assertEqual(self.act("cat", Output="text"), [{"Output": "text"}])
+        error, cause = self.shell("echo words", Output="text")
+        self.assertEqual(error, "Rappel.OutputInvalid")
+        self.assertTrue(cause.endswith("; " + said), cause)
+        self.assertTrue(self.shell("echo no >&2; exit 1", outputs="text")[1]
+                        .startswith('no; its key "outputs" is data'))
+        error, cause = self.run_action(self.peer, self.hello, "command",
+                                       {"comand": ["true"]})
+        self.assertEqual(error, "Rappel.InputInvalid")
+        self.assertIn('did you mean "command"?', cause)
+        self.assertNotIn("did you mean", self.shell("exit 1", data=1)[1])
+
     def test_elsewhere(self):
         self.assertEqual(
             self.act("sh", "-c", 'pwd; echo "$A"; cat',
@@ -144,7 +160,9 @@ class Results(Commands):
         self.assertEqual(self.shell("true", output_from="fd3"), [None])
         self.assertEqual(self.shell("echo x >&3", output_from="fd3")[1],
                          "descriptor 3 is no JSON: line 1: not valid JSON: "
-                         "invalid char in json text")
+                         "invalid char in json text; it begins with: x; for "
+                         'anything else than JSON set "output": "text" or '
+                         '"lines"')
         # Nobody else has one.
         self.assertEqual(self.shell("echo 1 >&3")[0], "Rappel.Exit.2")
 

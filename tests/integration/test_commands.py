@@ -309,8 +309,9 @@ class Real(databasecase.DatabaseCase):
         pid = grand("cancelled")
         self.ctl("run", "cancel", run)
         gone(pid)
-        with open(f"{folder}/cancelled.said", encoding="utf-8") as said:
-            self.assertEqual(said.read(), "term\n")
+        # The shell says so once its present sleep is over.
+        wait_for("it was told", lambda: os.path.exists(
+            f"{folder}/cancelled.said"))
         # No worker had to die for it.
         self.assertTrue(all(p["restarts"] == 0 for p in
                             self.at.status()["processes"]))

@@ -82,6 +82,7 @@ class UsageTest(unittest.TestCase):
         self.assertEqual(done.code, code, done)
         self.assertIn(said, done.err)
         self.assertEqual(done.out, "")
+        return done
 
     def test_wrong_usage(self):
         for words, said in (
@@ -124,6 +125,20 @@ class UsageTest(unittest.TestCase):
 
     def test_no_database(self):
         self.check(["run", "list"], 78, "no database is configured")
+
+    def test_advice_repeats_how_it_was_found(self):
+        """A command in it works as it stands."""
+        folder = harness.scratch(self)
+        self.check(["--dir", folder, "--database", "host=/nowhere user=it's",
+                    "run", "list"], 6,
+                   f": rappelctl --dir {folder} --database "
+                   "'host=/nowhere user=it'\\''s' config show")
+        # A password is not even tried, let alone repeated.
+        done = self.check(["--database", "host=/nowhere password=hidden",
+                           "workflow", "register", "-", "--name", "a b"], 2,
+                          "rappelctl --database 'host=/nowhere password=***' "
+                          "workflow register")
+        self.assertNotIn("hidden", done.err)
 
     def test_every_command_is_documented(self):
         with open(os.path.join(harness.ROOT, "docs", "rappelctl.md"),

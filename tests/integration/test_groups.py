@@ -183,12 +183,43 @@ user = root
         self.assertIn("workers of group root run as root", self.log())
 
     def test_user_that_cannot_be(self):
+        """The same at a start, at a test, and at a reload."""
         self.write(f"[group a]\nprogram = {PYTHON}\nuser = no-such-user-x\n")
         self.env["RAPPEL_CONFIG"] = self.conf
         done = self.run_rappeld("--dir", self.dir)
         self.assertEqual(done.returncode, 78)
-        self.assertIn(f"{self.conf}:5: user: there is no user "
-                      '\\"no-such-user-x\\"', done.stderr)
+        said = f'{self.conf}:5: user: there is no user '
+        self.assertIn(said + '\\"no-such-user-x\\"', done.stderr)
+        done = self.run_rappeld("-t")
+        self.assertEqual((done.returncode, done.stdout), (78, ""))
+        self.assertIn(said, done.stderr)
+        wrong = dict(self.env, RAPPEL_WORKER_USER="no-such-user-y")
+        self.write(f"[group a]\nprogram = {PYTHON} -B {WORKER} x\n")
+        self.env, usual = wrong, self.env
+        done = self.run_rappeld("-t")
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("RAPPEL_WORKER_USER: worker_user: there is no user",
+                      done.stderr)
+        self.env = usual
+        self.start()
+        self.flusher()
+        self.write(f"[group a]\nprogram = {PYTHON}\nuser = no-such-user-x\n")
+        found = self.ask("reload")
+        self.assertEqual((found["ok"], found["code"]), (False, 1))
+        self.assertEqual(found["error"], said + '"no-such-user-x"')
+
+    @as_root
+    def test_user_that_only_root_becomes(self):
+        self.write(f"[group a]\nprogram = {PYTHON}\nuser = daemon\n")
+        os.chmod(self.conf, 0o644)
+        done = subprocess.run(
+            ["setpriv", "--reuid=nobody", "--clear-groups",
+             harness.program("rappeld"), "-t", "-c", self.conf],
+            env=dict(harness.clean_env(), RAPPEL_WORKER_USER="nobody"),
+            capture_output=True, text=True, timeout=10, check=False)
+        self.assertEqual(done.returncode, 77, done)
+        self.assertIn(f"{self.conf}:5: user: to run workers as daemon "
+                      "rappeld must be started by root", done.stderr)
 
     def test_bad_configuration(self):
         """By the programs; test_config has every case."""
@@ -312,13 +343,17 @@ class Troubles(GroupCase):
         # Mended, and tried at once.
         self.program("missing", f"#!/bin/sh\nexec {PYTHON} -B {WORKER} m\n")
         os.mkdir(folder)
-        for name in ("missing", "refuses"):
-            self.assertEqual(self.ctl("restart", "--group", name).code, 0)
-        begun = time.monotonic()
+        # Whoever asks for it is told what came of it.
+        done = self.ctl("restart", "--group", "missing")
+        self.assertEqual((done.code, done.err),
+                         (0, "missing: 2 of 2 ready\n"))
         peer.expect(HELLO)
-        self.assertLess(time.monotonic() - begun, 3)
-        wait_for("it is whole", lambda: self.group("missing")["ready"] == 2
-                 and self.group("missing")["trouble"] is None)
+        self.assertEqual(self.group("missing")["ready"], 2)
+        self.assertIsNone(self.group("missing")["trouble"])
+        done = self.ctl("restart", "--group", "refuses")
+        self.assertEqual(done.code, 1)
+        self.assertIn("refuses: 0 of 2 ready: module 'x' has two actions",
+                      done.err)
         self.assertEqual(self.told("missing", "healthy again"), 1)
         self.assertEqual(self.told("refuses"), 1)
         self.assertEqual(self.told("plain", "healthy again"), 0)
@@ -369,6 +404,34 @@ class Troubles(GroupCase):
         self.assertTrue(self.was_told_ready())
         self.assertEqual(self.log().count("pool is healthy again"), 1)
 
+    def test_reasons_that_tell_what_to_do(self):
+        """The remedy is at the end, and it is there."""
+        words = "word " * 80 + "remedy: take key=value away"
+        scripts = {
+            "none": "exit 0\n",
+            "silent": "exit 3\n",
+            "wordy": f"echo '{words}' >&2\nexit 3\n",
+        }
+        self.begin("".join(
+            f"[group {name}]\nprogram = "
+            f"{self.program(name, '#!/bin/sh' + chr(10) + text)}\n"
+            for name, text in scripts.items()) +
+            f"[group good]\nprogram = {PYTHON} -B {WORKER} x\n", hellos=1)
+        wait_for("all have failed", lambda: all(
+            self.group(name)["trouble"] for name in scripts), 20)
+        advice = "it ended before it said HELLO: is it a worker"
+        for name, begins in (
+                ("none", "exit status 0: " + advice),
+                ("silent", "exit status 3: " + advice),
+                ("wordy", f"exit status 3: {words}; it is tried again")):
+            reason = self.group(name)["trouble"]["reason"]
+            self.assertTrue(reason.startswith(begins), reason)
+        line, = [line for line in self.log().splitlines()
+                 if 'msg="group is degraded" group=wordy' in line]
+        self.assertIn(f'reason="exit status 3: {words}; it is tried', line)
+        self.assertIn(words, self.ctl("status").out)
+        self.assertIn(words, self.ctl("status", "--json").out)
+
     def test_deadline_of_its_own(self):
         """An interpreter that is slow to start has its own patience."""
         slow = self.program(
@@ -379,7 +442,8 @@ class Troubles(GroupCase):
         self.assertEqual(peer.expect(HELLO)[4]["actions"], ["x"])
         wait_for("the other is given up", lambda: self.group("b")["trouble"])
         self.assertTrue(self.group("b")["trouble"]["reason"].startswith(
-            "no HELLO within 0.5 s"))
+            "no HELLO within 0.5 s: is it a worker (docs/protocol.md)? Or "
+            "give it a longer hello"))
         self.assertIsNone(self.group("a")["trouble"])
 
 
@@ -415,7 +479,30 @@ class Changing(GroupCase):
             found = self.ask("scale", **arguments)
             self.assertEqual((found["ok"], found["code"]), (False, 2))
             self.assertIn(error, found["error"])
-        self.assertEqual(self.ctl("scale", "2", "--group", "c").code, 2)
+        # What the daemon refuses is told as such.
+        for words in (["scale", "2", "--group", "c"],
+                      ["restart", "--group", "c"]):
+            done = self.ctl(*words)
+            self.assertEqual(done.code, 2, done)
+            self.assertIn("there is no such group; there are: native, a, b",
+                          done.err)
+        done = self.ctl("scale", "3")
+        self.assertEqual(done.code, 2)
+        self.assertIn("--group NAME", done.err)
+        done = self.ctl("scale", "1", "--group", "a")
+        self.assertEqual((done.code, done.err), (0, "1 worker, 2 before\n"))
+        done = self.ctl("restart", "--group", "a")
+        self.assertEqual((done.code, done.err),
+                         (0, "1 worker was replaced\n"))
+        self.assertTrue(self.ask("drain")["ok"])
+        for words in (["restart"], ["restart", "--group", "a"],
+                      ["scale", "1", "--group", "a"]):
+            done = self.ctl(*words)
+            self.assertEqual(done.code, 7, done)
+            self.assertIn("the daemon refuses: the pool is stopping",
+                          done.err)
+        self.write("[group a]\nprocesses = 1\n")
+        self.assertEqual(self.ctl("reload").code, 1)
 
     def test_restart_one(self):
         peer, hello = self.begin(self.TWO, hellos=4)

@@ -145,6 +145,11 @@ class Routed(databasecase.DatabaseCase):
         shown = harness.must(harness.ctl("--dir", self.pool.dir,
                                          "status")).out
         self.assertRegex(shown, r"(?m)^Group typo: +unused: no registered")
+        self.assertRegex(
+            shown, r"(?m)^Group nothing: +unused: none of the 1 announced "
+            r"actions matches actions = other\*$")
+        self.assertTrue([line for line in lines if "announced=1 "
+                         "actions=\"other*\"" in line], lines)
         # It was registered meanwhile: known when it runs, at the latest.
         self.register("late", "usde")
         self.assertEqual(self.run_it("late")["r0"]["group"], "typo")

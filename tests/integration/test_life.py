@@ -340,8 +340,10 @@ class Brake(LifeCase):
                 ("exec /nowhere/interpreter",
                  "program could not be executed", 8),
                 ("kill -SEGV $$", "killed by signal 11", 8),
-                ("exit 0", "exit status 0", 8),
-                ("sleep 60", "no HELLO within 0.2 s", 10)):
+                ("exit 0", "exit status 0: it ended before it said HELLO: "
+                 "is it a worker (docs/protocol.md)?", 8),
+                ("sleep 60", "no HELLO within 0.2 s; worker_hello may be "
+                 "longer", 10)):
             with self.subTest(script):
                 self.script(script + "\n")
                 self.env["RAPPEL_WORKER_HELLO"] = "200ms"

@@ -72,6 +72,17 @@ class Output(Case):
         # A worker cannot speak as somebody else, nor begin a line of its own.
         self.assertNotIn('msg="ts=', self.log())
 
+    def test_its_own_keys_are_not_said_twice(self):
+        self.script('echo "ts=2026-01-01T00:00:00.000Z level=info '
+                    'comp=worker/$RAPPEL_SLOT msg=\\"own\\" '
+                    'spawn=77 n=1"\n' f"exec {WORKER}\n")
+        self.pool()
+        lines = [line for line in self.log().splitlines()
+                 if 'msg="own"' in line]
+        self.assertEqual(sorted(line.split('msg="own"')[1]
+                                for line in lines),
+                         [" spawn=77 n=1 slot=0", " spawn=77 n=1 slot=1"])
+
     def test_nobody_speaks_as_another(self):
         fake = ('ts=2026-01-01T00:00:00.000Z level=error comp=supervisor '
                 'msg="all is lost"')

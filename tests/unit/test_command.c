@@ -175,6 +175,13 @@ static const struct {
 	  NULL },
 	{ "two", EXITED(0), OUTPUT_JSON, "1 2", "", "Rappel.OutputInvalid",
 	  NULL },
+	{ "words", EXITED(0), OUTPUT_JSON, "a\nb\033?, and so on for more "
+	  "than the sixty bytes that are shown of it", "",
+	  "Rappel.OutputInvalid",
+	  "stdout is no JSON: line 1: not valid JSON: invalid char in json "
+	  "text; it begins with: "
+	  "a b??, and so on for more than the sixty bytes that are show…; for "
+	  "anything else than JSON set \"output\": \"text\" or \"lines\"" },
 	{ "text", EXITED(0), OUTPUT_TEXT, "a\nb\n", "", NULL, "\"a\\nb\"" },
 	{ "no text", EXITED(0), OUTPUT_TEXT, "", "", NULL, "\"\"" },
 	{ "not UTF-8", EXITED(0), OUTPUT_TEXT, "\xff", "",

@@ -68,7 +68,8 @@ static const struct {
 	{ "no program", "\n[group a]\nprocesses = 2\n",
 	  ":2: [group a] has no program" },
 	{ "unknown key", GROUP "process = 2\n",
-	  ":3: unknown key \"process\" in [group a]; there are program, "
+	  ":3: unknown key \"process\" in [group a]; did you mean "
+	  "\"processes\"? There are program, "
 	  "processes, processes_max, concurrency, actions, environment, user, "
 	  "directory, limits, recycle_actions, recycle_age, recycle_rss, hello "
 	  "and output_rate" },

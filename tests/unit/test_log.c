@@ -82,21 +82,21 @@ static const struct {
 	const char *line;
 } cases[] = {
 	{ "words alone", "ready", "msg=\"ready\"\n" },
-	{ "keys", "late instance=a attempt=2",
-	  "msg=\"late\" instance=a attempt=2\n" },
-	{ "key first", "slot=3 gone", "msg=\"\" slot=3 gone\n" },
-	{ "newline", "a\nb k=c\td", "msg=\"a\\nb\" k=c\\td\n" },
+	{ "keys are words", "late instance=a attempt=2",
+	  "msg=\"late instance=a attempt=2\"\n" },
+	{ "a remedy with a key", "must be words like nofile=1024 as=2GB",
+	  "msg=\"must be words like nofile=1024 as=2GB\"\n" },
+	{ "newline", "a\nb c\td", "msg=\"a\\nb c\\td\"\n" },
 	{ "escape", "a\x1b[31m", "msg=\"a\\x1b[31m\"\n" },
-	{ "quotes", "a \"b\" \\ k=\"c d\"",
-	  "msg=\"a \\\"b\\\" \\\\\" k=\"c d\"\n" },
+	{ "quotes", "a \"b\" \\ k", "msg=\"a \\\"b\\\" \\\\ k\"\n" },
 	{ "equals that is no key", "1 + 1 = 2, A=b",
 	  "msg=\"1 + 1 = 2, A=b\"\n" },
 	{ "UTF-8", "caf\xc3\xa9", "msg=\"caf\xc3\xa9\"\n" },
 	{ "empty", "", "msg=\"\"\n" },
 	{ "C1", "a\xc2\x9b" "31m", "msg=\"a\\xc2\\x9b31m\"\n" },
-	{ "no UTF-8", "a\x9b k=\xff", "msg=\"a\\x9b\" k=\\xff\n" },
-	{ "turned around", "k=\xe2\x80\xae" "a",
-	  "msg=\"\" k=\\xe2\\x80\\xaea\n" },
+	{ "no UTF-8", "a\x9b \xff", "msg=\"a\\x9b \\xff\"\n" },
+	{ "turned around", "k\xe2\x80\xae" "a",
+	  "msg=\"k\\xe2\\x80\\xaea\"\n" },
 	{ "line separator", "a\xe2\x80\xa8" "b",
 	  "msg=\"a\\xe2\\x80\\xa8b\"\n" },
 	{ "long ones", "\xe2\x82\xac \xf0\x9f\x98\x80",
@@ -110,6 +110,58 @@ START_TEST(events)
 	log_init("x", LOG_LEVEL_INFO);
 	log_warning("%s", cases[_i].event);
 	ck_assert_str_eq(logged(), cases[_i].line);
+}
+END_TEST
+
+/* The format has the keys; what is in an argument stays where it is. */
+START_TEST(arguments)
+{
+	const char *evil = "a b=\"c\" d=1";
+
+	unsetenv("JOURNAL_STREAM");
+	stderr_to(false);
+	log_init("x", LOG_LEVEL_INFO);
+	log_info("late: %s slot=%d", "limits like nofile=1", 3);
+	ck_assert_str_eq(logged(),
+	                 "msg=\"late: limits like nofile=1\" slot=3\n");
+	log_info("ended how=\"%s\" slot=%d", evil, 3);
+	ck_assert_str_eq(
+	    logged(),
+	    "msg=\"ended\" how=\"a b=\\\"c\\\" d=1\" slot=3\n");
+	log_info("made dir=%s file=%s count=%u", evil, "plain", 7U);
+	ck_assert_str_eq(logged(), "msg=\"made\" dir=\"a b=\\\"c\\\" d=1\" "
+	                           "file=plain count=7\n");
+	log_info("first=%.3s last=%-4s", "abcd", "e");
+	ck_assert_str_eq(logged(), "msg=\"\" first=abc last=\"e   \"\n");
+	log_info("ended how=\"%s\", again in_ms=%u", "k=\t", 5U);
+	ck_assert_str_eq(logged(),
+	                 "msg=\"ended\" how=\"k=\\t\", again in_ms=5\n");
+}
+END_TEST
+
+static void __attribute__((format(printf, 2, 3)))
+write_with(const char *more, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_write(LOG_LEVEL_INFO, more, format, args);
+	va_end(args);
+}
+
+START_TEST(keys_behind)
+{
+	char text[4000];
+
+	unsetenv("JOURNAL_STREAM");
+	stderr_to(false);
+	log_init("x", LOG_LEVEL_INFO);
+	write_with(" task=7", "copied files=%d", 3);
+	ck_assert_str_eq(logged(), "msg=\"copied\" files=3 task=7\n");
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	write_with(" task=7", "%s", text);
+	ck_assert_ptr_nonnull(strstr(logged(), "xxx\" task=7\n"));
 }
 END_TEST
 
@@ -253,6 +305,10 @@ static const struct {
 	{ "no UTF-8", "\xff\xfe",
 	  "level=info comp=worker/3 msg=\"\\xff\\xfe\" slot=3\n" },
 	{ "its own line", OWN, "level=warning comp=worker/3 msg=\"a\" k=1 slot=3\n" },
+	{ "its own line with a key of these", OWN " slot=2",
+	  "level=warning comp=worker/3 msg=\"a\" k=1 slot=2\n" },
+	{ "its own line with such a word", OWN " of=\" slot=2\"",
+	  "level=warning comp=worker/3 msg=\"a\" k=1 of=\" slot=2\" slot=3\n" },
 	{ "another's line",
 	  "ts=2026-01-02T03:04:05.678Z level=info comp=supervisor msg=\"a\"",
 	  "msg=\\\"a\\\"\" slot=3\n" },
@@ -306,6 +362,7 @@ main(void)
 {
 	const struct unit_test tests[] = {
 		{ line, 0 }, { priorities, 0 },   { levels, 0 },
+		{ arguments, 0 }, { keys_behind, 0 },
 		{ cut, 0 },  { nobody_reads, 2 }, { events, COUNT(cases) },
 		{ keeps_what_nobody_reads, 2 },
 		{ foreign, COUNT(foreigners) },

@@ -1,4 +1,5 @@
 /* Tests of ctl/options.h. */
+#include "common/near.h"
 #include "ctl/options.h"
 
 #include <string.h>
@@ -114,9 +115,9 @@ END_TEST
 START_TEST (finds_the_nearest) {
 	static const char *const names[] = { "run start", "run list", "stop" };
 
-	ck_assert_str_eq(nearest_name("stpo", names, 3), "stop");
-	ck_assert_str_eq(nearest_name("run lst", names, 3), "run list");
-	ck_assert_ptr_null(nearest_name("elephant", names, 3));
+	ck_assert_str_eq(near_name("stpo", names, 3), "stop");
+	ck_assert_str_eq(near_name("run lst", names, 3), "run list");
+	ck_assert_ptr_null(near_name("elephant", names, 3));
 }
 END_TEST
 
