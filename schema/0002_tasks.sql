@@ -137,8 +137,12 @@ DECLARE
 	v_waited boolean; -- it was a Wait, or a delay
 	v_ended boolean;
 	v_entries bigint;
+	v_over boolean; -- the instance has ended
+	v_last bigint; -- no activation was later; NULL: that is not known
 BEGIN
-	SELECT i.status INTO v_status
+	SELECT i.status, i.status IN
+		('succeeded', 'failed', 'timed_out', 'cancelled')
+	INTO v_status, v_over
 	FROM rappel.workflow_instances i WHERE i.id = $1;
 	IF v_status IS NULL THEN
 		RAISE EXCEPTION 'task token %.%.%: there is no instance %',
@@ -160,7 +164,23 @@ BEGIN
 		SELECT sum(l.count) INTO v_entries
 		FROM rappel.action_log l WHERE l.instance_id = $1;
 	END IF;
-	IF v_waited OR $2 > 1000000 OR ($3 > 1 AND v_ended IS NOT TRUE
+	-- Of an instance that has ended without ever having two at once: the
+	-- last that was written down, and what ran when it ended otherwise.
+	IF v_over AND v_ended IS NULL THEN
+		SELECT coalesce((SELECT max((e.e ->> 2)::bigint)
+				FROM rappel.action_log l
+				CROSS JOIN LATERAL json_array_elements(
+					rappel.readable(l.entries)) e (e)
+				WHERE l.instance_id = $1), 0)
+			+ (v_status <> 'succeeded')::int
+		INTO v_last
+		FROM rappel.workflow_instances i
+		JOIN rappel.workflow_versions v ON v.id = i.version_id
+		WHERE i.id = $1 AND NOT EXISTS (SELECT
+			FROM json_each(v.definition -> 'States') s
+			WHERE s.value ->> 'Type' IN ('Parallel', 'Map'));
+	END IF;
+	IF v_waited OR $2 > 1000000 OR $2 > v_last OR ($3 > 1 AND v_ended IS NOT TRUE
 			AND $3 > 1 + coalesce(v_entries, 0)) THEN
 		RAISE EXCEPTION 'task token %.%.% names no attempt of a task',
 			$1, $2, $3
@@ -172,9 +192,7 @@ BEGIN
 			USING ERRCODE = 'RP409', HINT = format('See why: '
 			'rappelctl run show %s', $1);
 	END IF;
-	RETURN v_status NOT IN
-		('succeeded', 'failed', 'timed_out', 'cancelled')
-		AND v_ended IS NOT TRUE;
+	RETURN NOT v_over AND v_ended IS NOT TRUE;
 END
 $$;
 

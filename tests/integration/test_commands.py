@@ -141,6 +141,9 @@ class Mistakes(Case):
          "no blanks"),
         ("no such program", '{"a":\n{"command":\n["no-such-program"]}}', 3,
          'program "no-such-program" is not in PATH: install it'),
+        ("a long PATH", '{"a": {"command": ["no-such-program"], "env": '
+         '{"PATH": "' + ":".join(["/nowhere"] * 40) + '"}}}', 1,
+         "(PATH is " + ("/nowhere:" * 17)[:150] + "…)"),
         ("no program", '{"a": {"command": ["/etc/passwd"]}}', 1,
          "/etc/passwd\": it is not executable"),
         ("a folder", '{"a": {"command": ["/etc"]}}', 1,

@@ -225,6 +225,19 @@ class Answers(TaskCase):
         self.refused("RP400", "fail", token, "E", "x" * 32769)
         self.assertTrue(self.say("succeed", token, "1"))
         self.ended(instance)
+        # Over: what was there has finished, what never was is not there.
+        self.assertFalse(self.say("succeed", token, "1"))
+        self.assertIn("names no attempt",
+                      self.refused("RP404", "succeed", f"{instance}.2.1", "1"))
+
+    def test_never_there(self):
+        """Of an instance that ended while something may have run."""
+        instance, token = self.asked()
+        self.query("SELECT rappel.cancel_workflow(%s)", instance)
+        self.ended(instance, "cancelled")
+        for late in (token, f"{instance}.2.1"):
+            self.assertFalse(self.say("succeed", late, "1"))
+        self.refused("RP404", "succeed", f"{instance}.3.1", "1")
 
     def test_what_no_value_can_hold(self):
         """PostgreSQL takes it as JSON, a value cannot be it: that is said."""
