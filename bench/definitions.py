@@ -63,13 +63,23 @@ def queue_noop(size=LOOP_SIZE):
     }
 
 
-def fan_out(size=LOOP_SIZE):
+def fan_out(size=LOOP_SIZE, nesting=1):
+    spread = _map("One", "$.items" if nesting == 1 else "$")
+    for depth in range(nesting - 1, 0, -1):
+        spread = {
+            "Type": "Map", "ItemsPath": "$.items" if depth == 1 else "$",
+            "ItemProcessor": {
+                "StartAt": f"Inner{depth}",
+                "States": {f"Inner{depth}": dict(spread, End=True)},
+            },
+        }
+    what = f"A Map over {size}" + (f", {nesting} deep," if nesting > 1
+                                   else "")
     return {
-        "Comment": f"A Map over {size} and one action that combines",
+        "Comment": f"{what} and one action that combines",
         "StartAt": "Spread",
         "States": {
-            "Spread": _map("One", "$.items", ResultPath="$.all",
-                           Next="Combine"),
+            "Spread": dict(spread, ResultPath="$.all", Next="Combine"),
             "Combine": _task(End=True),
         },
     }
@@ -84,24 +94,27 @@ def for_loop(size=LOOP_SIZE):
     }
 
 
-def actions(kind, size):
+def actions(kind, size, nesting=1):
     """How many actions an instance of that workflow has."""
-    return {"queue-noop": 3 * size + 1, "fan-out": size + 1,
+    return {"queue-noop": 3 * size + 1, "fan-out": size ** nesting + 1,
             "for-loop": size}[kind]
 
 
-def definition(kind, size=LOOP_SIZE):
-    return {"queue-noop": queue_noop, "fan-out": fan_out,
-            "for-loop": for_loop}[kind](size)
+def definition(kind, size=LOOP_SIZE, nesting=1):
+    if kind == "fan-out":
+        return fan_out(size, nesting)
+    return {"queue-noop": queue_noop, "for-loop": for_loop}[kind](size)
 
 
-def start_input(kind, size, complexity):
+def start_input(kind, size, complexity, nesting=1):
     """What an instance starts with; complexity is bytes for each action."""
     payload = "x" * complexity
     # A for-loop spreads nothing; its steps would only walk over the items.
     items = [] if kind == "for-loop" else \
         [{"n": n, "payload": payload} if complexity else n
          for n in range(size)]
+    for _ in range(nesting - 1):
+        items = [items] * size
     return {"go": True, "items": items, "payload": payload}
 
 

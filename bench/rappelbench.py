@@ -66,6 +66,10 @@ def parse(kind, argv):
     p.add_argument("--loop-size", type=int, default=definitions.LOOP_SIZE,
                    metavar="N", help="width of fan-outs, length of sequences "
                    "(%(default)s)")
+    if kind == "fan-out":
+        p.add_argument("--nesting", type=int, default=1, metavar="N",
+                       help="Maps within Maps, each of --loop-size "
+                       "(%(default)s)")
     p.add_argument("--complexity", type=int, default=0, metavar="BYTES",
                    help="bytes that each action gets as input (%(default)s)")
     p.add_argument("--seconds", type=float, default=10, metavar="S",
@@ -95,7 +99,8 @@ def parse(kind, argv):
                    help="time every statement (pg_stat_statements); costs "
                    "some percent")
     o = p.parse_args(argv)
-    for name in ("instances", "workers", "hosts", "loop_size"):
+    o.nesting = getattr(o, "nesting", 1)
+    for name in ("instances", "workers", "hosts", "loop_size", "nesting"):
         if getattr(o, name) < 1:
             p.error(f"--{name.replace('_', '-')} must be at least 1")
     o.build = os.path.abspath(o.build)
@@ -451,8 +456,9 @@ def traces(pools):
 def run_pools(options, kind, programs, conn, started):
     """The run between the two measurements of the limit."""
     size = options.loop_size
+    each = definitions.actions(kind, size, options.nesting)
     file = definitions.path(kind)
-    if size == definitions.LOOP_SIZE:
+    if size == definitions.LOOP_SIZE and options.nesting == 1:
         with open(file, encoding="utf-8") as text:
             if json.load(text) != definitions.definition(kind):
                 raise BenchError(f"{file} is not what definitions.py makes: "
@@ -460,14 +466,16 @@ def run_pools(options, kind, programs, conn, started):
     else:
         file = os.path.join(started.name, kind + ".asl.json")
         with open(file, "w", encoding="utf-8") as text:
-            json.dump(definitions.definition(kind, size), text, indent=1)
+            json.dump(definitions.definition(kind, size, options.nesting),
+                      text, indent=1)
     programs.ctl("workflow", "register", file, "--name", kind)
 
     pools = [pool.Pool(programs, os.path.join(started.name, f"pool{n + 1}"),
                        options.workers, bool(options.trace))
              for n in range(options.hosts)]
     feeder = Feeder(programs.env["RAPPEL_DATABASE_URL"], kind,
-                    definitions.start_input(kind, size, options.complexity),
+                    definitions.start_input(kind, size, options.complexity,
+                                            options.nesting),
                     options.backlog)
     try:
         for one in pools:
@@ -500,8 +508,7 @@ def run_pools(options, kind, programs, conn, started):
         use = watch.until_now(cost["seconds"], sum(cost["cpu"].values()))
         timed = statements.read(conn) if options.statements else []
         feeder.end()
-        last_look(pools, len(feeder.ids) * definitions.actions(kind, size)
-                  if ended else 0)
+        last_look(pools, len(feeder.ids) * each if ended else 0)
         memory = {}
         for one in pools:
             for name, value in one.memory().items():
@@ -513,7 +520,7 @@ def run_pools(options, kind, programs, conn, started):
         for one in pools:
             one.kill()
     actions = last_actions - first_actions
-    check = verify(conn, definitions.actions(kind, size), last_actions)
+    check = verify(conn, each, last_actions)
     if left:
         check["wrong"].append(f"processes {left} are still there")
     for seconds, status in exits:

@@ -109,7 +109,8 @@ def columns_of(rows):
 def shape(report):
     """What was run, in a few words."""
     o = report["options"]
-    actions = definitions.actions(report["benchmark"], o["loop_size"])
+    actions = definitions.actions(report["benchmark"], o["loop_size"],
+                                  o.get("nesting", 1))
     return (f"{o['instances']:,} instances of {actions:,} actions, "
             f"{o['hosts']} pool{'s' if o['hosts'] > 1 else ''} of "
             f"{o['workers']} workers"
