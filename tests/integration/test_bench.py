@@ -57,6 +57,10 @@ class BenchTest(unittest.TestCase):
         self.check(run("fan-out", "--loop-size", "40", "--complexity", "10",
                        "--limit-seconds", "0"), 41)
 
+    def test_nested(self):
+        self.check(run("fan-out", "--loop-size", "4", "--nesting", "3",
+                       "--limit-seconds", "0"), 65)
+
     def test_for_loop(self):
         self.check(run("for-loop", "--limit-seconds", "0"), 16)
 
