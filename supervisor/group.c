@@ -341,6 +341,7 @@ group_deadlines(struct group *g, uint64_t now_us, uint64_t *wake_us)
 {
 	for (uint32_t i = 0; i < g->slots; i++) {
 		struct child *w = &g->workers[i];
+		char why[sizeof(w->kill_reason)];
 		uint64_t stopped_us;
 
 		if (w->phase == CHILD_DRAINING && w->drain_until_us != 0) {
@@ -348,8 +349,12 @@ group_deadlines(struct group *g, uint64_t now_us, uint64_t *wake_us)
 				/* We want it to go; what it runs is not to
 				 * blame for that. */
 				w->blameless = true;
-				child_kill(w, true, "did not finish in time "
-				           "to be replaced");
+				snprintf(why, sizeof(why), "%s",
+				         w->kill_reason[0] != '\0'
+				             ? w->kill_reason
+				             : "did not finish in time to be "
+				               "replaced");
+				child_kill(w, true, "%s", why);
 			} else {
 				wake_at(wake_us, w->drain_until_us);
 			}

@@ -112,6 +112,8 @@ child_terminate(struct child *c, uint64_t grace_us, const char *reason)
 	snprintf(c->kill_reason, sizeof(c->kill_reason), "%s", reason);
 	c->wanted_dead = true;
 	c->blameless = true;
+	log_info("worker has to end slot=%u spawn=%u why=\"%s\"", c->slot,
+	         c->spawn, reason);
 	kill(c->pid, SIGTERM);
 	if (c->phase == CHILD_READY)
 		child_set_phase(c, CHILD_DRAINING, now);

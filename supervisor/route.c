@@ -398,18 +398,28 @@ static void
 route_kill(struct supervisor *s, const struct frame *f)
 {
 	struct child *w = route_worker(s, f->slot, f->spawn);
+	struct slice reason = SLICE_LITERAL("at the flusher's request");
+	uint64_t grace_us = 0;
 	struct error err = { 0 };
-	struct slice grace;
+	struct slice value;
+	char why[120];
 
 	if (w == NULL)
 		return;
-	if (value_check_frame(f->payload, 4, &err) == 0 &&
-	    value_get(f->payload, SLICE_LITERAL("grace_us"), &grace) &&
-	    value_type(grace) == VALUE_INT && value_item(grace).i > 0)
-		child_terminate(w, (uint64_t)value_item(grace).i,
-		                "ended at the flusher's request");
+	if (value_check_frame(f->payload, 4, &err) == 0) {
+		if (value_get(f->payload, SLICE_LITERAL("grace_us"), &value) &&
+		    value_type(value) == VALUE_INT && value_item(value).i > 0)
+			grace_us = (uint64_t)value_item(value).i;
+		if (value_get(f->payload, SLICE_LITERAL("reason"), &value) &&
+		    value_type(value) == VALUE_STR)
+			reason = value_item(value).bytes;
+	}
+	snprintf(why, sizeof(why), "%.*s", (int)reason.len,
+	         (const char *)reason.data);
+	if (grace_us > 0)
+		child_terminate(w, grace_us, why);
 	else
-		child_kill(w, true, "killed at the flusher's request");
+		child_kill(w, true, "%s", why);
 }
 
 static void

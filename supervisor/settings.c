@@ -25,20 +25,17 @@ settings_read(const struct supervisor *s, struct config *out,
 {
 	struct config_flags with_dir = s->flags;
 	char *dev_dir;
-	size_t len;
 	int rc;
 
 	rc = config_load(&s->flags, out, err);
 	if (rc < 0 || !s->dev_wanted)
 		return rc;
-	/* The default is the same without "-dev". */
+	if (strcmp(config_origin(out, "dir"), "default") != 0)
+		return 0;
 	dev_dir = config_dev_dir();
-	len = strlen(dev_dir) - strlen("-dev");
-	if (strlen(out->dir) == len && strncmp(out->dir, dev_dir, len) == 0) {
-		config_fini(out);
-		with_dir.dir = dev_dir;
-		rc = config_load(&with_dir, out, err);
-	}
+	config_fini(out);
+	with_dir.dir = dev_dir;
+	rc = config_load(&with_dir, out, err);
 	free(dev_dir);
 	return rc;
 }

@@ -38,7 +38,8 @@ class Worker:
         line = "\t".join(str(part) for part in (
             what, scoreboard.now_us(), item[1].hex(), item[3], self.slot,
             self.spawn))
-        os.write(self.record, line.encode() + b"\n")
+        # A SIGKILL may tear a line: the next one begins a new one.
+        os.write(self.record, b"\n" + line.encode() + b"\n")
 
     def send(self, kind, count, payload):
         body = msgpack.packb([kind, self.slot, self.spawn, count, payload])

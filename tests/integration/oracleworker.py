@@ -57,7 +57,8 @@ class Worker:
             time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             item[1].hex(), item[2], item[3], item[4], os.getpid(),
             self.spawn, *more))
-        os.write(self.record, line.encode() + b"\n")
+        # A SIGKILL may tear a line: the next one begins a new one.
+        os.write(self.record, b"\n" + line.encode() + b"\n")
 
     def send(self, kind, count, payload):
         body = msgpack.packb([kind, self.slot, self.spawn, count, payload])

@@ -55,7 +55,8 @@ class Worker:
             what, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000,
             parts[1].hex() if parts else "-", parts[3] if parts else 0,
             self.slot, self.spawn))
-        os.write(self.record, line.encode() + b"\n")
+        # A SIGKILL may tear a line: the next one begins a new one.
+        os.write(self.record, b"\n" + line.encode() + b"\n")
 
     def send(self, kind, items, payload=None):
         """With the lock held."""

@@ -113,7 +113,8 @@ class Pools(Case):
     def record(self, pool, what=None):
         """(what, µs, instance, attempt, slot, spawn)"""
         with open(pool.record, encoding="utf-8") as lines:
-            found = [line.split("\t") for line in lines.read().splitlines()]
+            found = [parts for line in lines.read().splitlines()
+                     if len(parts := line.split("\t")) == 6]
         return [(w, int(at), instance, int(attempt), int(slot), int(spawn))
                 for w, at, instance, attempt, slot, spawn in found
                 if what in (None, w)]

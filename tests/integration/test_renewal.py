@@ -76,13 +76,10 @@ class Renewal(unittest.TestCase):
             self.assertEqual(dict(cursor.fetchall()),
                              {"succeeded": self.load.given})
         started = {}
-        with open(self.pool.record, encoding="utf-8") as record:
-            for line in record:
-                what, _, _, instance, activation, attempt = \
-                    line.split("\t")[:6]
-                if what == "START":
-                    key = (instance, activation, attempt)
-                    started[key] = started.get(key, 0) + 1
+        for line in checker.read_record(self.pool.record):
+            if line.what == "START":
+                key = (line.instance, line.activation, line.attempt)
+                started[key] = started.get(key, 0) + 1
         twice = [key for key, count in started.items() if count > 1]
         self.assertEqual(twice, [])
         self.assertEqual(len(started), self.load.given * 10)

@@ -126,7 +126,7 @@ class Life(Case):
         program = int(wait_for("the program runs", child)[0])
         peer.send([KILL, 1, 1, 0, {"reason": "timeout"}])
         gone = peer.expect(GONE)
-        self.assertEqual(gone[4]["reason"], "killed at the flusher's request")
+        self.assertEqual(gone[4]["reason"], "timeout")
         self.assertFalse(alive(pid))
         wait_for("the program is gone", lambda: not alive(program), 2)
         # Being killed on request is no failure: no backoff.

@@ -39,7 +39,12 @@ export class Stage {
       Symbol.asyncIterator]();
     stage.where = await stage.#line();
     stage.clients = [];
-    stage.db = await stage.connect();
+    try {
+      stage.db = await stage.connect();
+    } catch (error) {
+      stage.process.kill(); // or it would be waited for
+      throw error;
+    }
     return stage;
   }
 

@@ -36,7 +36,7 @@ def read_record(path, pool=None):
     try:
         with open(path, encoding="utf-8") as record:
             return [Line(text, pool) for text in record
-                    if text.endswith("\n")]
+                    if text.endswith("\n") and text.count("\t") >= 8]
     except FileNotFoundError:
         return []  # no worker has begun anything
 
