@@ -230,6 +230,9 @@ joined_reply(void *arg, const struct db_reply *reply)
 	if (reply->outcome == DB_LOST)
 		return;
 	if (reply->outcome == DB_ERROR) {
+		/* It was on its way when the keeper deleted our own row. */
+		if (s->flusher->phase == FLUSHER_LEAVING)
+			return;
 		if (strcmp(reply->sqlstate, SQLSTATE_FENCED) == 0 ||
 		    strcmp(reply->sqlstate, "23503") == 0)
 			flusher_exit(s->flusher, EXIT_FENCED, reply->message);
