@@ -47,7 +47,7 @@ slot_take_back(struct dispatch *d, struct slot *slot)
 }
 
 /* -EPROTO: no such item. -EBADMSG: its token belongs to another action.
- * -EPERM: it gives back what nobody may have asked it for. */
+ * -EPERM: it gives something back, and did not say that it does. */
 static int
 complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
              uint64_t now_us, bool *back)
@@ -78,13 +78,15 @@ complete_one(struct flusher *f, struct slot *slot, struct cursor *c,
 	    !uuid_equal(&flight->instance, &done.instance))
 		return -EBADMSG;
 	if (done.status == COMPLETION_NOT_BEGUN) {
-		if (!flight_asked_back(flight) && !slot->recalls)
-			return -EPERM;
-		/* Somebody told it to end (SIGTERM), or it does not want to
-		 * work: what it has done counts, and it goes. */
-		if (!flight_asked_back(flight))
+		if (!flight_asked_back(flight)) {
+			if (!slot->recalls)
+				return -EPERM;
+			/* Somebody told it to end (SIGTERM), or it does not
+			 * want to work: what it has done counts, and it
+			 * goes. */
 			slot_kill(f, slot, CLOCK_SECOND_US,
 			          "it gave back what nobody had asked for");
+		}
 		if (flight->began_us > 0 && !slot_claims(slot))
 			watch_blocked(d, slot, now_us);
 		flight->back = true;
