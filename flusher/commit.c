@@ -9,10 +9,10 @@
 #include "common/assert.h"
 #include "common/clock.h"
 #include "common/fault.h"
-#include "common/json.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/batch.h"
+#include "flusher/batch_pack.h"
 #include "flusher/claim.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
@@ -58,9 +58,12 @@ struct commit {
 	struct batch *scratch;
 	uint32_t offenders; /* found in it */
 	uint32_t piece;     /* so much of the rest is sent at once */
+	/* Why what flies and suspect were refused together; empty when they
+	 * were not, or for what may be the fault of their number. */
+	char blame_sqlstate[6];
+	char blame[400];
 	uint64_t frame;     /* the last completion frame before it (ack.h) */
 	struct params params;
-	struct buf text;
 	uint64_t sent_us;
 	uint64_t retry_us; /* 0: the last one was not refused */
 	char trouble[420];
@@ -71,6 +74,8 @@ struct commit {
 };
 
 static void commit_send(struct commit *c);
+static void row_refused(struct commit *c, const char *sqlstate,
+                        const char *message);
 static void ask_backend(struct commit *c);
 
 static void
@@ -88,6 +93,7 @@ after(struct event *event, uint64_t us)
 static void
 shrink(struct commit *c)
 {
+	c->blame_sqlstate[0] = '\0';
 	batch_split(c->flying, c->scratch);
 	batch_merge(c->scratch, c->rest);
 }
@@ -120,8 +126,13 @@ commit_next(struct commit *c)
 	c->phase = COMMIT_IDLE;
 	if (!batch_empty(c->suspect)) {
 		swap(&c->flying, &c->suspect);
-		if (batch_instances(c->flying) > 1)
+		if (batch_instances(c->flying) > 1) {
 			bisect(c);
+		} else if (c->blame_sqlstate[0] != '\0') {
+			/* The others of what was refused are committed. */
+			row_refused(c, c->blame_sqlstate, c->blame);
+			return;
+		}
 		commit_send(c);
 		return;
 	}
@@ -294,6 +305,7 @@ row_refused(struct commit *c, const char *sqlstate, const char *message)
 	commands_forget(c, &id);
 	batch_move_commands(c->flying, c->rest);
 	batch_clear(c->flying);
+	c->blame_sqlstate[0] = '\0'; /* sqlstate, too, may be that */
 	if (lease != NULL)
 		claim_block(f, lease, reason);
 	else
@@ -323,6 +335,10 @@ commit_refused(struct commit *c, const struct db_reply *reply)
 		row_refused(c, reply->sqlstate, reply->message);
 		return;
 	}
+	snprintf(c->blame_sqlstate, sizeof(c->blame_sqlstate), "%s",
+	         strncmp(reply->sqlstate, "54", 2) == 0 ? "" :
+	                                                  reply->sqlstate);
+	snprintf(c->blame, sizeof(c->blame), "%s", reply->message);
 	bisect(c);
 	commit_send(c);
 }
@@ -352,119 +368,8 @@ commit_reply(void *arg, const struct db_reply *reply)
 /* ---- sending ---- */
 
 static void
-pack_rows(struct commit *c, struct db_call *call)
-{
-	struct params *p = &c->params;
-	struct batch *b = c->flying;
-	uint32_t rows = batch_rows(b);
-
-	params_clear(p);
-	params_array_begin(p, PG_UUID);
-	for (uint32_t i = 0; i < rows; i++)
-		params_add_uuid(p, &batch_row(b, i)->lease->id);
-	params_array_end(p);
-	params_array_begin(p, PG_INT4);
-	for (uint32_t i = 0; i < rows; i++)
-		params_add_int4(p, (int32_t)batch_row(b, i)->seq);
-	params_array_end(p);
-	params_array_begin(p, PG_INT4);
-	for (uint32_t i = 0; i < rows; i++)
-		params_add_int4(p, (int32_t)batch_row(b, i)->count);
-	params_array_end(p);
-	params_array_begin(p, PG_TIMESTAMPTZ);
-	for (uint32_t i = 0; i < rows; i++)
-		params_add_time(p, batch_row(b, i)->at_us);
-	params_array_end(p);
-	params_array_begin(p, PG_JSON);
-	for (uint32_t i = 0; i < rows; i++) {
-		struct batch_row *row = batch_row(b, i);
-
-		buf_add_byte(&row->json, ']');
-		params_add_bytes(p, buf_slice(&row->json));
-		row->json.len--; /* it may be sent again */
-	}
-	params_array_end(p);
-	params_send(p, call, &sql_log_insert);
-}
-
-/* A column of type text takes every character but NUL: U+FFFD stands for
- * it. The journal, as JSON, has it as it was. */
-static void
-add_text_or_null(struct commit *c, struct slice text)
-{
-	struct params *p = &c->params;
-
-	if (text.data == NULL) {
-		params_add_null(p);
-		return;
-	}
-	if (memchr(text.data, 0, text.len) == NULL) {
-		params_add_bytes(p, text);
-		return;
-	}
-	c->text.len = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.data[i] == 0)
-			buf_add(&c->text, "\xef\xbf\xbd", 3);
-		else
-			buf_add_byte(&c->text, text.data[i]);
-	}
-	params_add_bytes(p, buf_slice(&c->text));
-}
-
-static void
-pack_ends(struct commit *c, struct db_call *call)
-{
-	struct params *p = &c->params;
-	struct batch *b = c->flying;
-	uint32_t count = batch_ends(b);
-	struct end_view *ends = mem_calloc(count, sizeof(*ends));
-	int64_t now = flusher_now_us(c->flusher);
-
-	for (uint32_t i = 0; i < count; i++)
-		instance_end(batch_end(b, i)->engine, &ends[i]);
-	params_clear(p);
-	params_uuid(p, &c->flusher->incarnation);
-	params_array_begin(p, PG_UUID);
-	for (uint32_t i = 0; i < count; i++)
-		params_add_uuid(p, &batch_end(b, i)->id);
-	params_array_end(p);
-	params_array_begin(p, PG_TEXT);
-	for (uint32_t i = 0; i < count; i++)
-		params_add_bytes(
-		    p, slice_of(instance_status_name(ends[i].status)));
-	params_array_end(p);
-	params_array_begin(p, PG_JSON);
-	for (uint32_t i = 0; i < count; i++) {
-		if (ends[i].output == NULL) {
-			params_add_null(p);
-			continue;
-		}
-		c->text.len = 0;
-		json_write(ends[i].output->s, &c->text);
-		params_add_bytes(p, buf_slice(&c->text));
-	}
-	params_array_end(p);
-	params_array_begin(p, PG_TEXT);
-	for (uint32_t i = 0; i < count; i++)
-		add_text_or_null(c, ends[i].error);
-	params_array_end(p);
-	params_array_begin(p, PG_TEXT);
-	for (uint32_t i = 0; i < count; i++)
-		add_text_or_null(c, ends[i].cause);
-	params_array_end(p);
-	params_array_begin(p, PG_TIMESTAMPTZ);
-	for (uint32_t i = 0; i < count; i++)
-		params_add_time(p, now);
-	params_array_end(p);
-	params_send(p, call, &sql_instances_end);
-	free(ends);
-}
-
-static void
 commit_send(struct commit *c)
 {
-	struct params *p = &c->params;
 	struct batch *b = c->flying;
 	struct db_call *call;
 
@@ -483,21 +388,7 @@ commit_send(struct commit *c)
 	FAULT_POINT("flush.before_send");
 	call = session_call(c->session, commit_reply, c);
 	db_call_plain(call, &db_begin_statement);
-	params_clear(p);
-	params_uuid(p, &c->flusher->incarnation);
-	params_send(p, call, &sql_fence);
-	if (batch_rows(b) > 0)
-		pack_rows(c, call);
-	if (batch_ends(b) > 0)
-		pack_ends(c, call);
-	if (batch_commands(b) > 0) {
-		params_clear(p);
-		params_array_begin(p, PG_INT8);
-		for (uint32_t i = 0; i < batch_commands(b); i++)
-			params_add_int8(p, batch_command(b, i));
-		params_array_end(p);
-		params_send(p, call, &sql_commands_delete);
-	}
+	batch_pack(c->flusher, b, &c->params, call);
 	db_call_plain(call, &db_commit_statement);
 	c->phase = COMMIT_SENT;
 	c->sent_us = clock_mono_us();
@@ -592,6 +483,7 @@ probe_reply(void *arg, const struct db_reply *reply)
 	log_info("commit outcome found: not done, sending again rows=%u",
 	         batch_rows(c->flying));
 	/* It may have taken longer than the deadline. */
+	c->blame_sqlstate[0] = '\0';
 	if (batch_instances(c->flying) > 1)
 		bisect(c);
 	commit_send(c);
@@ -786,7 +678,6 @@ commit_destroy(struct commit **cp)
 	batch_destroy(&c->rest);
 	batch_destroy(&c->scratch);
 	params_fini(&c->params);
-	buf_fini(&c->text);
 	event_free(c->retry_event);
 	event_free(c->held_event);
 	free(c);
