@@ -13,6 +13,7 @@ import load
 import pool as pools
 from fakesupervisor import Flusher
 from faultproxy import FaultProxy
+from patience import within
 from pool import wait_for
 
 REPEATS = int(os.environ.get("RAPPEL_FAULT_REPEATS") or 1)
@@ -34,7 +35,7 @@ def _keep(fault, name, value, unit):
             "id": fault, "name": name, "value": value, "worst": value,
             "unit": found.group(1), "limit": limit, "at_least": at_least,
             "repeats": REPEATS, "tier": "push" if REPEATS < 5 else "full",
-            "good": value >= limit if at_least else value <= limit}) + "\n")
+            "good": within(value, limit, found.group(1), at_least)}) + "\n")
 
 
 def figure(fault, **values):

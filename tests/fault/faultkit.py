@@ -10,7 +10,8 @@
             self.finish(pool)
 
 A figure is asserted where it is printed: the median of what was measured
-against the limit, the worst against twice that. Every line goes to the file
+against the limit, the worst against twice that; times with the patience of
+the run (patience.py). Every line goes to the file
 that RAPPEL_FAULT_FIGURES names, too, one JSON object a line, from which
 report.py makes the table of docs/reliability.md.
 """
@@ -29,6 +30,7 @@ import checker
 import harness
 import load
 import pool as pools
+from patience import within
 from pool import wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -365,8 +367,8 @@ class FaultTest(unittest.TestCase):
         print(f"FIGURE {fault} {name}={number(middle)}{unit} limit={bound} "
               f"repeats={len(values)} worst={number(worst)}{unit}",
               flush=True)
-        good = middle >= limit and worst >= limit / 2 if at_least else \
-            middle <= limit and worst <= limit * 2
+        good = within(middle, limit, unit, at_least) and within(
+            worst, limit / 2 if at_least else limit * 2, unit, at_least)
         _record(id=fault, name=name, value=middle, worst=worst, unit=unit,
                 limit=limit, at_least=at_least, repeats=len(values),
                 good=good)

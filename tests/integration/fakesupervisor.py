@@ -22,6 +22,7 @@ import msgpack
 
 import harness
 import scoreboard
+from patience import patience
 from pool import wait_for
 
 HELLO, DISPATCH, COMPLETION = 1, 10, 11
@@ -149,7 +150,7 @@ class Flusher:
 
     def wait_exit(self, seconds):
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(patience(seconds))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"not ended within {seconds} s\n"
                                  + self.log()) from None

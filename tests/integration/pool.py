@@ -19,6 +19,7 @@ import time
 import msgpack
 
 import harness
+from patience import patience
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REQUEST = 30
@@ -34,7 +35,7 @@ def wait_for(what, condition, seconds=20.0, pause=0.01):
         found = condition()
         if found:
             return found, time.monotonic() - begun
-        if time.monotonic() - begun > seconds:
+        if time.monotonic() - begun > patience(seconds):
             raise AssertionError(f"not within {seconds:g} s: {what} "
                                  f"(RAPPEL_SEED={SEED})")
         time.sleep(pause)
@@ -158,7 +159,7 @@ class Pool:
         """Its exit status and how long that took."""
         begun = time.monotonic()
         try:
-            code = self.process.wait(seconds)
+            code = self.process.wait(patience(seconds))
         except subprocess.TimeoutExpired:
             raise AssertionError(f"rappeld did not end within {seconds} s\n"
                                  + self.log_tail(40)) from None

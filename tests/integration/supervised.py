@@ -25,6 +25,7 @@ except ImportError:
         raise
     os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B"] + sys.argv)
 
+from patience import patience
 from scoreboard import PLACES  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,7 +48,7 @@ def others_reach(path):
 
 
 def wait_for(what, condition, seconds=10):
-    until = time.monotonic() + seconds
+    until = time.monotonic() + patience(seconds)
     while True:
         found = condition()
         if found:
@@ -109,7 +110,7 @@ class Peer:
 
     def expect(self, kind, slot=None, seconds=10):
         """The next frame of that type; others before it are dropped."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + patience(seconds)
         while True:
             frame = self.receive(max(0.01, until - time.monotonic()))
             if frame is None:
@@ -194,7 +195,7 @@ class Case(unittest.TestCase):
 
     def exited(self, seconds):
         begun = time.monotonic()
-        code = self.process.wait(seconds)
+        code = self.process.wait(patience(seconds))
         return code, time.monotonic() - begun
 
     def signal(self, number):
@@ -214,7 +215,7 @@ class Case(unittest.TestCase):
 
     def flusher(self, seconds=10):
         """The next flusher that was started: (peer, what it says)."""
-        self.listener.settimeout(seconds)
+        self.listener.settimeout(patience(seconds))
         peer = Peer(self.listener.accept()[0])
         self.peers.append(peer)
         name, about = peer.receive()

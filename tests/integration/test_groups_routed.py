@@ -11,6 +11,7 @@ import databasecase
 import harness
 import load
 import pool as pools
+from patience import patience
 from pool import wait_for
 
 setUpModule, tearDownModule = databasecase.set_up, databasecase.tear_down
@@ -88,7 +89,7 @@ class Routed(databasecase.DatabaseCase):
         self.assertRegex(shown, r"(?m)^csv +1/1 +- .* csv\.sum\b")
         code, seconds = self.pool.stop()
         self.assertEqual(code, 0)
-        self.assertLess(seconds, 2)
+        self.assertLess(seconds, patience(2))
 
     def test_patterns_restrict(self):
         self.register("one", "img.small")

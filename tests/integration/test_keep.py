@@ -5,6 +5,7 @@ import os
 import signal
 import unittest
 
+from patience import patience
 from supervised import (ACK, COMPLETION, DRAIN, HELLO, INSTANCE, KEPT, STATUS,
                         AWAY, WORKING, Case, wait_for)
 
@@ -86,7 +87,7 @@ class Kept(Case):
         peer.send(["exit", 0])
         code, seconds = self.exited(5)
         self.assertEqual(code, 0, self.log())
-        self.assertLess(seconds, 2)
+        self.assertLess(seconds, patience(2))
 
     def test_the_spool_carries_them_to_the_next_daemon(self):
         peer, hello = self.begin()
@@ -150,7 +151,7 @@ class Kept(Case):
         peer, hello = self.begin()
         self.echo(peer, hello[0], 1)
         self.signal(signal.SIGQUIT)
-        self.assertLess(self.exited(5)[1], 1)
+        self.assertLess(self.exited(5)[1], patience(1))
         self.start()
         peer, told = self.successor()
         self.assertEqual(told["frames"], 1)

@@ -7,6 +7,7 @@ import signal
 import time
 import unittest
 
+from patience import patience
 from supervised import (COMPLETION, GONE, HELLO, STATUS, UNDELIVERABLE,
                         WORKING, Case, alive, wait_for)
 
@@ -150,7 +151,7 @@ class Recycling(LifeCase):
         peer, _ = self.pool()
         first = peer.expect(GONE)
         self.assertGreater(time.monotonic() - begun, 0.75)
-        self.assertLess(time.monotonic() - begun, 1.6)
+        self.assertLess(time.monotonic() - begun, patience(1.6))
         second = peer.expect(GONE)
         self.assertNotEqual(first[1], second[1])
         self.assertEqual(first[4], {"reason": "exit status 0"})
@@ -164,7 +165,7 @@ class Recycling(LifeCase):
         peer.expect(COMPLETION, 1)
         begun = time.monotonic()
         self.replaced(peer, 1, 2)
-        self.assertLess(time.monotonic() - begun, 2.5)
+        self.assertLess(time.monotonic() - begun, patience(2.5))
         self.assertIn("its resident memory", self.log())
 
     def test_one_at_a_time_and_ready_first(self):
@@ -260,7 +261,7 @@ class Restarting(LifeCase):
                 "reason": "did not finish in time to be replaced",
                 "blameless": True})
         self.assertGreater(time.monotonic() - begun, 0.55)
-        self.assertLess(time.monotonic() - begun, 3)
+        self.assertLess(time.monotonic() - begun, patience(3))
 
     def test_scale(self):
         peer, hello = self.pool()
@@ -409,7 +410,7 @@ class Brake(LifeCase):
         peer.expect(HELLO, 0, 3)
         seconds = time.monotonic() - begun
         print(f"\nE04: full width {seconds:.2f} s after the cure", flush=True)
-        self.assertLess(seconds, 2)
+        self.assertLess(seconds, patience(2))
         self.wait_phase("running")
 
 
@@ -432,7 +433,7 @@ class Stopped(LifeCase):
               flush=True)
         self.assertEqual(gone[1], 0)
         self.assertEqual(gone[4]["reason"], "was stopped by a signal")
-        self.assertLess(seconds, 1.5)
+        self.assertLess(seconds, patience(1.5))
         peer.expect(HELLO, 0)
         done = peer.expect(COMPLETION, 2)
         self.assertEqual(done[4][0][4], 0)
@@ -477,7 +478,7 @@ class Orphans(LifeCase):
         seconds = time.monotonic() - begun
         print(f"\nA07: {len(left)} processes gone {seconds:.3f} s after "
               "their worker", flush=True)
-        self.assertLess(seconds, 1)
+        self.assertLess(seconds, patience(1))
         peer.expect(GONE, 0)
         peer.expect(HELLO, 0)
         # And none is left as a zombie of ours.
@@ -519,7 +520,7 @@ class Orphans(LifeCase):
         os.kill(hello[0][4]["pid"], signal.SIGKILL)
         begun = time.monotonic()
         peer.expect(GONE, 0)
-        self.assertLess(time.monotonic() - begun, 1)
+        self.assertLess(time.monotonic() - begun, patience(1))
         peer.expect(HELLO, 0)
 
     def test_zombies_do_not_pile_up(self):

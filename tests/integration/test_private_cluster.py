@@ -6,6 +6,7 @@ import subprocess
 import time
 import unittest
 
+from patience import patience
 from supervised import (DRAIN, STATUS, WORKING, Case, wait_for)
 
 
@@ -97,7 +98,7 @@ class Dev(Case):
         # Again, and killed with all its children at their own pace.
         begun = time.monotonic()
         peer, _ = self.dev()
-        self.assertLess(time.monotonic() - begun, 5)
+        self.assertLess(time.monotonic() - begun, patience(5))
         self.assertEqual(self.psql(database, "select n from migrated"), "7")
         self.process.kill()
         self.process.wait()
@@ -133,7 +134,7 @@ class Dev(Case):
             # 1 if the flusher was there already: it is not told to go.
             code, seconds = self.exited(12)
             self.assertIn(code, (0, 1, -signal.SIGTERM))
-            self.assertLess(seconds, 6)
+            self.assertLess(seconds, patience(6))
         # On a quick machine one of them got as far as its flusher.
         self.forget_flushers()
         # What was half made is no obstacle.

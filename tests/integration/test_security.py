@@ -10,6 +10,7 @@ import subprocess
 import time
 import unittest
 
+from patience import patience
 from supervised import (BUILD, GONE, HELLO, STATUS, WORKING, Case,
                         others_reach, wait_for)
 
@@ -431,7 +432,7 @@ class Files(Case):
         self.start()
         got, took = self.exited(5)
         self.assertEqual(got, code, self.log())
-        self.assertLess(took, 3)
+        self.assertLess(took, patience(3))
         for text in said:
             self.assertIn(text, self.log())
         os.truncate(self.log_path, 0)
@@ -483,7 +484,7 @@ class Files(Case):
         begun = time.monotonic()
         self.start()
         wait_for("it listens", self.status)
-        self.assertLess(time.monotonic() - begun, 3)
+        self.assertLess(time.monotonic() - begun, patience(3))
         self.signal(signal.SIGQUIT)
         self.exited(5)
         self.assertIsNone(sleeper.poll())

@@ -15,6 +15,7 @@ import checker
 import harness
 import load
 import pool as pools
+from patience import patience
 from pool import chance, control, wait_for
 
 GRACE = 3
@@ -83,7 +84,7 @@ class StopTest(unittest.TestCase):
         code, took = outcome
         print(f"{self.id()}: {took:.2f} s of {limit}", flush=True)
         self.assertEqual(code, 0, pool.log_tail(40))
-        self.assertLessEqual(took, limit, pool.log_tail(40))
+        self.assertLessEqual(took, patience(limit), pool.log_tail(40))
 
 
 class Idle(StopTest):
@@ -158,7 +159,7 @@ class Idle(StopTest):
                 code, took = pool.stop()
                 # Before it has its handlers TERM ends it as any program.
                 self.assertIn(code, (0, -signal.SIGTERM), pool.log_tail())
-                self.assertLessEqual(took, 1, pool.log_tail())
+                self.assertLessEqual(took, patience(1), pool.log_tail())
                 wait_for("nothing is left",
                          lambda p=pool: not p.processes(), 2)
                 self.assertEqual(pool.leftovers(), [], pool.log_tail())
@@ -240,7 +241,7 @@ class Busy(StopTest):
         ids = self.hang(pool, 4)
         code, took = pool.stop(signal.SIGQUIT)
         print(f"{self.id()}: {took:.2f} s of 1, exit status {code}")
-        self.assertLessEqual(took, 1)
+        self.assertLessEqual(took, patience(1))
         self.assertEqual(pool.leftovers(), [], pool.log_tail())
         pool.release_hanging()
         pool.start().wait_running()
@@ -265,7 +266,7 @@ class Busy(StopTest):
         pool.kill("flusher", signal.SIGSTOP)
         code, took = pool.stop()
         print(f"{self.id()}: {took:.2f} s of {GRACE + 1}", flush=True)
-        self.assertLessEqual(took, GRACE + 1, pool.log_tail(40))
+        self.assertLessEqual(took, patience(GRACE + 1), pool.log_tail(40))
         # Nothing was handed back, which is said.
         self.assertEqual(code, 1, pool.log_tail(40))
         self.assertEqual(pool.leftovers(), [], pool.log_tail())

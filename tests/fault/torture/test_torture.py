@@ -27,6 +27,7 @@ import checker
 import harness
 import load
 import pool as pools
+from patience import patience
 from pool import chance, wait_for
 
 FULL = os.environ.get("RAPPEL_FAULT_TIER") == "full"
@@ -305,7 +306,7 @@ class Supervisor(TortureTest):
         self.note(name, code == 0)
         self.ended_well(code, pool.log_text()[at:], DAEMON_EXITS,
                         forever and bool(kinds & IO))
-        self.assertLessEqual(took, 32)
+        self.assertLessEqual(took, patience(32))
         return counted
 
 
