@@ -15,14 +15,14 @@ from fakesupervisor import Flusher
 from faultproxy import FaultProxy
 from patience import within
 from pool import wait_for
+from tier import TIER
 
-REPEATS = int(os.environ.get("RAPPEL_FAULT_REPEATS") or 1)
 KINDS = ("writer", "claimer", "keeper")
 cluster = harness.Cluster({"track_commit_timestamp": "on",
                            "max_connections": "40"})
 
 
-def _keep(fault, name, value, unit):
+def _keep(fault, name, value, unit, repeated):
     """Into the file of figures, as faultkit does; "s of 2": the limit."""
     path = os.environ.get("RAPPEL_FAULT_FIGURES")
     found = re.fullmatch(r"(.*?) ?of ([0-9.]+)", unit)
@@ -34,14 +34,14 @@ def _keep(fault, name, value, unit):
         out.write(json.dumps({
             "id": fault, "name": name, "value": value, "worst": value,
             "unit": found.group(1), "limit": limit, "at_least": at_least,
-            "repeats": REPEATS, "tier": "push" if REPEATS < 5 else "full",
+            "repeats": repeated, "tier": TIER,
             "good": within(value, limit, found.group(1), at_least)}) + "\n")
 
 
-def figure(fault, **values):
-    """name=(value, unit)"""
+def figure(fault, repeated=1, **values):
+    """name=(value, unit), the worst of so many."""
     for name, (value, unit) in values.items():
-        _keep(fault, name, value, unit)
+        _keep(fault, name, value, unit, repeated)
     print(f"FIGURE {fault} " + " ".join(
         f"{name}={value:.3g} {unit}" if isinstance(value, float)
         else f"{name}={value} {unit}"

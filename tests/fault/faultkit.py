@@ -32,11 +32,10 @@ import load
 import pool as pools
 from patience import within
 from pool import wait_for
+from tier import FULL, TIER, repeats  # noqa: F401
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TIER = os.environ.get("RAPPEL_FAULT_TIER", "push")
 FIGURES = os.environ.get("RAPPEL_FAULT_FIGURES")
-FULL = TIER == "full"
 # Half of the defaults: what is about a lease need not wait for 10 s.
 QUICK = {"heartbeat": "1s", "lease": "5s", "db_deadline": "1s"}
 # The longest a fault may take to heal before a test gives up on it.
@@ -52,12 +51,6 @@ def cluster():
                                     "max_connections": "150"})
         _cluster.start()
     return _cluster
-
-
-def repeats(push, full):
-    """How often a fault is repeated in this tier."""
-    given = os.environ.get("RAPPEL_FAULT_REPEATS")
-    return int(given) if given else full if FULL else push
 
 
 def has_setting(name):

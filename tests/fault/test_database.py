@@ -3,8 +3,8 @@
 D11 of the fault matrix.
 
 Each test prints its figures as "FIGURE D04 name=value unit …" and ends with
-the checker. RAPPEL_FAULT_REPEATS multiplies what is repeated; what takes long
-(three seconds a round trip, the attempts after ten seconds) is left out at 1.
+the checker. What takes long (three seconds a round trip, the attempts after
+ten seconds) is left to the full tier.
 """
 
 import os
@@ -19,10 +19,11 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 # pylint: disable=wrong-import-position
 import checker
 import harness
-from databasekit import KINDS, REPEATS, DatabaseCase, cluster, figure
+from databasekit import KINDS, DatabaseCase, cluster, figure
 from fakesupervisor import Flusher
 from patience import patience
 from pool import wait_for
+from tier import FULL, repeats
 
 TABLES = ("workflow_instances", "action_log", "commands", "worker_pools",
           "pool_backends", "workflow_versions")
@@ -78,7 +79,7 @@ class DatabaseTest(DatabaseCase):
         # What comes before the lock holds may be a batch of its own.
         plain = max(self.thousand(flusher, None)[0] for _ in range(2))
         extra, worst = [], 0.0
-        states = ["22P05", "23514", "22021", "54000"][:2 * REPEATS]
+        states = ["22P05", "23514", "22021", "54000"][:repeats(2, 4)]
         for n, state in enumerate(states):
             self.query("UPDATE public.state SET state = %s", state)
             trips, took = self.thousand(flusher, f"poison {n}")
@@ -92,7 +93,7 @@ class DatabaseTest(DatabaseCase):
         for (_, cause), state in zip(failed, states):
             self.assertIn(state, cause)
         trips = statistics.median_low(extra)
-        figure("C04", extra_round_trips=(trips, "of 12"),
+        figure("C04", len(states), extra_round_trips=(trips, "of 12"),
                others_late=(worst, "s of 1"))
         self.assertLessEqual(trips, 12)
         self.assertLessEqual(max(extra), 24)
@@ -134,7 +135,7 @@ class DatabaseTest(DatabaseCase):
             self.query(f"ALTER DATABASE {self.database} SET {setting}")
         flusher = self.flusher()
         self.load.top_up(200)
-        until = time.monotonic() + 2 * REPEATS
+        until = time.monotonic() + repeats(2, 60)
         ended = 0
         while time.monotonic() < until:
             for kind in KINDS:
@@ -197,8 +198,8 @@ class DatabaseTest(DatabaseCase):
                                    " IN ACCESS EXCLUSIVE MODE")
             # The fence is behind a lock of the pools' own table.
             # Longer than lock_timeout where it is the journal.
-            longest = self.beats((2.3 if table == "action_log" else 0.6)
-                                 * REPEATS)
+            longest = self.beats(60 if FULL else
+                                 2.3 if table == "action_log" else 0.6)
             if table not in ("worker_pools", "pool_backends"):
                 late = max(late, longest - 0.5)
             other.rollback()
@@ -225,7 +226,7 @@ class DatabaseTest(DatabaseCase):
                      lambda: self.load.open_count() == 0, 5)
             back = max(back, time.monotonic() - begun)
         self.assertLessEqual(flusher.log().count("trying again"), 40)
-        figure("D05", heartbeat_late=(late, "s of 1"),
+        figure("D05", len(TABLES), heartbeat_late=(late, "s of 1"),
                back=(back, "s of 2"), deadlocks=(0, ""))
         self.assertEqual(self.query(
             "SELECT deadlocks FROM pg_stat_database"
@@ -252,9 +253,9 @@ class DatabaseTest(DatabaseCase):
         begun = time.monotonic()
         self.wait_statuses(30, flusher, succeeded=count)
         rate = count * items / (time.monotonic() - begun)
-        if REPEATS > 1:
+        if FULL:
             proxy.set(delay=1.4)  # close to three seconds a round trip
-            time.sleep(4 * REPEATS)
+            time.sleep(20)
             self.begin("echo", 1)
             self.wait_statuses(40, flusher, succeeded=count + 1)
         proxy.clear()
@@ -317,7 +318,7 @@ class DatabaseTest(DatabaseCase):
             begun = time.monotonic()
             wait_for(f"{state} is told", lambda wanted=state: wanted in (
                 flusher.status.get("trouble") or ""), 8)
-            if n == 0 and REPEATS > 1:
+            if n == 0 and FULL:
                 time.sleep(max(0, begun + 10 - time.monotonic()))
                 sparse = time.monotonic()
                 time.sleep(4)
@@ -391,7 +392,7 @@ class DatabaseTest(DatabaseCase):
         """The connection ends at the COMMIT: done, and not done."""
         proxy = self.proxy()
         flusher = self.flusher(proxy.conninfo(self.conninfo))
-        wanted = 6 * REPEATS
+        wanted = repeats(6, 1000)
         slowest = 0.0
         for cut in ("before", "after"):
             self.load.top_up(200)
@@ -405,7 +406,8 @@ class DatabaseTest(DatabaseCase):
             self.load.top_up(20)
             wait_for("it commits", lambda: self.journal_rows() > rows)
             slowest = max(slowest, time.monotonic() - begun)
-        figure("D11", cuts=(proxy.cuts, "times"), back=(slowest, "s of 2"),
+        figure("D11", wanted, cuts=(proxy.cuts, "times"),
+               back=(slowest, "s of 2"),
                unknown=(flusher.status["commits_unknown"], "commits"))
         self.assertLessEqual(slowest, patience(2))
         self.assertIn("commit outcome found: done", flusher.log())

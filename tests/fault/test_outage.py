@@ -3,7 +3,7 @@
 matrix.
 
 Each test prints its figures as "FIGURE D01 name=value unit …" and ends with
-the checker. RAPPEL_FAULT_REPEATS multiplies what is repeated.
+the checker.
 """
 
 import datetime
@@ -26,10 +26,11 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "integration")]
 import harness
 import load
 import pool as pools
-from databasekit import KINDS, REPEATS, DatabaseCase, cluster, figure
+from databasekit import KINDS, DatabaseCase, cluster, figure
 from fakesupervisor import Flusher
 from patience import patience
 from pool import wait_for
+from tier import repeats
 
 def setUpModule():
     cluster.start()
@@ -82,7 +83,7 @@ class OutageTest(DatabaseCase):
         pool.wait_running()
         self.load.top_up(200)
         gaps, lines = [], []
-        for how in ("fast", "immediate", "backend", "postmaster") * REPEATS:
+        for how in ("fast", "immediate", "backend", "postmaster") * repeats(1, 5):
             before = pool.processes()
             wait_for("it works", lambda: self.journal_rows() > 0)
             said = len(pool.log_text().splitlines())
@@ -102,7 +103,7 @@ class OutageTest(DatabaseCase):
                 self.sessions(kind) for kind in KINDS))
             lines.append(len(pool.log_text().splitlines()) - said)
             self.assertEqual(pool.processes(), before, pool.log_tail())
-        figure("D01", first_commit_max=(max(gaps), "s of 1.2"),
+        figure("D01", len(gaps), first_commit_max=(max(gaps), "s of 1.2"),
                first_commit_median=(statistics.median(gaps), "s of 0.5"),
                log_lines_max=(max(lines), "of 20"),
                restarts=(len(gaps), "times"))
@@ -175,7 +176,7 @@ class OutageTest(DatabaseCase):
         old.start()
         before = old.psql("SELECT pg_current_wal_flush_lsn(), (SELECT beat"
                           " FROM rappel.pool_heartbeats)", "d03")
-        tries = 5 * REPEATS
+        tries = repeats(5, 50)
         for _ in range(tries):
             new.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                      " WHERE application_name LIKE 'rappel%'")
@@ -249,7 +250,7 @@ class OutageTest(DatabaseCase):
         watch.start()
         noticed = []
         try:
-            for how in ("hold", "postmaster", "backend")[:1 + REPEATS]:
+            for how in ("hold", "postmaster", "backend")[:repeats(2, 3)]:
                 said = pool.log_text().count("database away")
                 stopped = []
                 if how == "backend":
@@ -287,7 +288,7 @@ class OutageTest(DatabaseCase):
             stop.set()
             watch.join()
         found.sort()
-        figure("D12", noticed=(max(noticed), "s of 5.5"),
+        figure("D12", len(noticed), noticed=(max(noticed), "s of 5.5"),
                supervisor_p99=(found[len(found) * 99 // 100] * 1000,
                                "ms of 50"))
         self.assertLessEqual(max(noticed), patience(5.5))
