@@ -440,15 +440,15 @@ page_told(struct groups *g, const PGresult *r)
 }
 
 void
-groups_told(struct groups *g, const struct db_reply *reply)
+groups_told(struct groups *g, const PGresult *rows)
 {
 	/* Another time, then. */
-	if (reply->outcome != DB_DONE)
+	if (rows == NULL)
 		look_end(g, false);
 	else if (g->phase == LOOK_MARK)
-		mark_told(g, reply->results[0]);
+		mark_told(g, rows);
 	else
-		page_told(g, reply->results[0]);
+		page_told(g, rows);
 }
 
 /* ---- life ---- */

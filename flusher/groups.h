@@ -16,12 +16,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <libpq-fe.h>
+
 #include "common/buf.h"
 
 #define GROUPS_LOOK_US UINT64_C(30000000)
 
 struct db_call;
-struct db_reply;
 struct flusher;
 struct groups;
 struct params;
@@ -45,9 +46,10 @@ void groups_pack(const struct groups *g, struct buf *out);
 
 /* It is time to look. */
 bool groups_due(const struct groups *g, uint64_t now_us);
-/* Adds the next statement of a look to the call; the reply comes here. */
+/* Adds the next statement of a look to the call; its rows come to the other
+ * one, or NULL when it failed. */
 void groups_ask(struct groups *g, struct params *p, struct db_call *call,
                 uint64_t now_us);
-void groups_told(struct groups *g, const struct db_reply *reply);
+void groups_told(struct groups *g, const PGresult *rows);
 
 #endif

@@ -105,6 +105,18 @@ beat_send(struct keeper *k)
 
 /* ---- housekeeping ---- */
 
+/* What is done between two heartbeats must not wait long for somebody's lock:
+ * the next heartbeat is behind it. */
+static struct db_call *
+chore_begin(struct keeper *k, db_reply_cb *reply)
+{
+	struct db_call *call = session_call(k->session, reply, k);
+
+	db_call_plain(call, &db_begin_statement);
+	db_call_plain(call, &sql_lock_timeout_short);
+	return call;
+}
+
 static void
 house_reply(void *arg, const struct db_reply *reply)
 {
@@ -118,10 +130,9 @@ house_reply(void *arg, const struct db_reply *reply)
 static void
 house_send(struct keeper *k, const struct db_statement *statement)
 {
-	struct db_call *call = session_call(k->session, house_reply, k);
+	struct db_call *call = chore_begin(k, house_reply);
 	struct params *p = &k->params;
 
-	db_call_plain(call, &db_begin_statement);
 	params_clear(p);
 	params_uuid(p, &k->flusher->incarnation);
 	params_send(p, call, &sql_fence);
@@ -162,10 +173,9 @@ progress_reply(void *arg, const struct db_reply *reply)
 static void
 progress_write(struct keeper *k, uint64_t now_us)
 {
-	struct db_call *call = session_call(k->session, progress_reply, k);
+	struct db_call *call = chore_begin(k, progress_reply);
 	const struct uuid *incarnation = &k->flusher->incarnation;
 
-	db_call_plain(call, &db_begin_statement);
 	params_clear(&k->params);
 	params_uuid(&k->params, incarnation);
 	params_send(&k->params, call, &sql_fence);
@@ -193,16 +203,18 @@ groups_reply(void *arg, const struct db_reply *reply)
 
 	k->busy = false;
 	keeper_refused(k, reply, "look at registered workflows");
-	groups_told(k->flusher->groups, reply);
+	groups_told(k->flusher->groups,
+	            reply->outcome == DB_DONE ? reply->results[2] : NULL);
 	keeper_step(k);
 }
 
 static void
 groups_send(struct keeper *k, uint64_t now_us)
 {
-	struct db_call *call = session_call(k->session, groups_reply, k);
+	struct db_call *call = chore_begin(k, groups_reply);
 
 	groups_ask(k->flusher->groups, &k->params, call, now_us);
+	db_call_plain(call, &db_commit_statement);
 	k->busy = true;
 	db_call_send(call);
 }
