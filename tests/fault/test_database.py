@@ -391,7 +391,10 @@ class DatabaseTest(DatabaseCase):
     def test_D11_cut_commits(self):
         """The connection ends at the COMMIT: done, and not done."""
         proxy = self.proxy()
-        flusher = self.flusher(proxy.conninfo(self.conninfo))
+        # A writer that loses its session again and again waits seconds
+        # between two tries: many cuts need many writers.
+        flushers = [self.flusher(proxy.conninfo(self.conninfo))
+                    for _ in range(repeats(1, 8))]
         wanted = repeats(6, 1000)
         slowest = 0.0
         for cut in ("before", "after"):
@@ -408,11 +411,19 @@ class DatabaseTest(DatabaseCase):
             slowest = max(slowest, time.monotonic() - begun)
         figure("D11", wanted, cuts=(proxy.cuts, "times"),
                back=(slowest, "s of 2"),
-               unknown=(flusher.status["commits_unknown"], "commits"))
+               unknown=(sum(flusher.status["commits_unknown"]
+                            for flusher in flushers), "commits"))
         self.assertLessEqual(slowest, patience(2))
-        self.assertIn("commit outcome found: done", flusher.log())
-        self.assertIn("commit outcome found: not done", flusher.log())
-        self.check(flusher)
+        for flusher in flushers:
+            self.assertIn("commit outcome found: done", flusher.log())
+            self.assertIn("commit outcome found: not done", flusher.log())
+        wait_for("all end", lambda: self.load.open_count() == 0, 60)
+        seen = [item for flusher in flushers for item in flusher.seen]
+        self.assertEqual(len(set(seen)), len(seen))
+        for flusher in flushers[1:]:
+            flusher.drain()
+            self.assertEqual(flusher.wait_exit(3), 0, flusher.log())
+        self.check(flushers[0])
 
 
 if __name__ == "__main__":

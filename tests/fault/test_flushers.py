@@ -170,7 +170,9 @@ class Stopped(FlusherTest):
         pool = self.make_pool()
         self.begin_load(pool)
         taken = []
-        for _ in range(repeats(1, 10)):
+        for n in range(repeats(1, 10)):
+            # One that dies before it is 10 s old is a crash loop's.
+            time.sleep(5 if n > 0 else 0)
             pid = self.flusher(pool)
             os.kill(pid, signal.SIGSTOP)
             begun = time.monotonic()
