@@ -29,8 +29,8 @@ import pool as pools
 from databasekit import KINDS, DatabaseCase, cluster, figure
 from fakesupervisor import Flusher
 from patience import patience
-from pool import wait_for
-from tier import repeats
+from pool import chance, wait_for
+from tier import FULL, repeats
 
 def setUpModule():
     cluster.start()
@@ -84,6 +84,8 @@ class OutageTest(DatabaseCase):
         self.load.top_up(200)
         gaps, lines = [], []
         for how in ("fast", "immediate", "backend", "postmaster") * repeats(1, 5):
+            if FULL:
+                time.sleep(chance.uniform(1, 40))
             before = pool.processes()
             wait_for("it works", lambda: self.journal_rows() > 0)
             said = len(pool.log_text().splitlines())
