@@ -111,7 +111,7 @@ class Starved(faultkit.FaultTest):
             for _ in range(repeats(1, 10)):
                 self.progress(100)
                 wait_for("it tried for a while", lambda: time.monotonic()
-                         - begun > repeats(4, 40))
+                         - begun > repeats(4, 40), 60)
             lines = len(pool.log_lines("supervisor")) - lines
             seconds = time.monotonic() - begun
             self.assertIsNone(pool.process.poll())
