@@ -57,12 +57,12 @@ class Deaths(faultkit.FaultTest):
         self.assertTrue(pool.log_lines("worker ended", "signal 9"))
         self.finish(pool)
 
-    def die(self, pool, *steps):
+    def die(self, pool, *steps, slot="any"):
         """Under load: seconds until the loss is written and a successor
         is ready."""
         self.top_up()
         before = self.lost()
-        order = pool.order("work", *steps)
+        order = pool.order("work", *steps, slot=slot)
         slot, spawn, pid = pool.order_taken(order)
         written = None
         if steps[0][0] != "answer" or len(steps[0]) > 1:
@@ -74,7 +74,9 @@ class Deaths(faultkit.FaultTest):
         return written, ready
 
     def test_a01_every_stage(self):
-        pool = self.make_pool()
+        """Each slot not before it lived 10 s, here as well."""
+        width = 8 if faultkit.FULL else 4
+        pool = self.make_pool(workers=width)
         pool.start().wait_running()
         self.top_up()
         written, ready = [], []
@@ -85,8 +87,9 @@ class Deaths(faultkit.FaultTest):
         )
         for n in range(repeats(3, 200)):
             steps = stages[n % 3]
+            time.sleep(10.1 if n > 0 and n % width == 0 else 0)
             with self.subTest(n=n, steps=steps, seed=pools.SEED):
-                lost, again = self.die(pool, *steps)
+                lost, again = self.die(pool, *steps, slot=n % width)
                 written += [lost] if lost is not None else []
                 ready.append(again)
         self.figure("A01", "loss_written", written, "s", LOST_WRITTEN)
