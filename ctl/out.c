@@ -81,7 +81,8 @@ out_line(const char *format, ...)
 	va_start(list, format);
 	len = vasprintf(&text, format, list);
 	va_end(list);
-	ASSERT(len >= 0);
+	if (len < 0)
+		mem_exhausted();
 	/* Programs get it as it is. */
 	if (isatty(STDOUT_FILENO))
 		utf8_tame(text, '?');

@@ -103,7 +103,8 @@ connect_failure(struct pg *pg)
 				   "Correct the conninfo; it comes from %s.",
 				   pg->target.conninfo_origin);
 
-		ASSERT(len >= 0);
+		if (len < 0)
+			mem_exhausted();
 		return CTL_CONFIG;
 	}
 	for (size_t n = 0; n < sizeof(denied) / sizeof(denied[0]); n++)

@@ -17,19 +17,40 @@
 #include "common/units.h"
 #include "supervisor/reap.h"
 
+/* getpwnam(3) lists what name services say of a user that they do not have;
+ * everything else is a look that failed. */
+static int
+not_found(int error)
+{
+	switch (error) {
+	case 0:
+	case ENOENT:
+	case ESRCH:
+	case EBADF:
+	case EPERM:
+		return -ENOENT;
+	default:
+		return -error;
+	}
+}
+
 int
 account_open(struct account *a, const char *name)
 {
-	const struct passwd *pw = getpwnam(name);
+	const struct passwd *pw;
 	uint64_t number;
 	int count = 0;
 
 	*a = (struct account){ 0 };
+	errno = 0;
+	pw = getpwnam(name);
 	if (pw == NULL && units_parse(name, units_count, &number) == 0 &&
-	    number < (uid_t)-1)
+	    number < (uid_t)-1) {
+		errno = 0;
 		pw = getpwuid((uid_t)number);
+	}
 	if (pw == NULL)
-		return -ENOENT;
+		return not_found(errno);
 	a->name = mem_strdup(pw->pw_name);
 	a->home = mem_strdup(pw->pw_dir[0] != '\0' ? pw->pw_dir : "/");
 	a->uid = pw->pw_uid;
@@ -60,9 +81,16 @@ int
 account_configured(struct account *a, const char *name, const char *where,
                    struct error *err)
 {
-	if (account_open(a, name) < 0) {
+	int rc = account_open(a, name);
+
+	if (rc == -ENOENT) {
 		error_set(err, "%s: there is no user \"%.60s\"", where, name);
 		return EXIT_CONFIG;
+	}
+	if (rc < 0) {
+		error_set(err, "%s: the user \"%.60s\" cannot be looked up: %s",
+		          where, name, strerror(-rc));
+		return EXIT_FAILURE;
 	}
 	/* To become oneself takes no right to change. */
 	if (a->uid == geteuid() || account_can_change())

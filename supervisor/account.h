@@ -22,7 +22,7 @@ struct account {
 	int group_count;
 };
 
-/* By name or number. 0, or -ENOENT. */
+/* By name or number. 0; -ENOENT: there is none; else why it cannot be known. */
 int account_open(struct account *a, const char *name) MUST_CHECK;
 /*
  * As a person wrote it; where is the place and the key. 0, or the exit status

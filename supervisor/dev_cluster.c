@@ -142,11 +142,19 @@ find_programs(struct dev_cluster *c, struct error *err)
 static int
 find_user(struct dev_cluster *c, struct error *err)
 {
+	int rc;
+
 	c->uid = geteuid();
 	c->gid = getegid();
 	if (c->uid != 0)
 		return 0;
-	if (account_open(&c->account, "postgres") < 0) {
+	rc = account_open(&c->account, "postgres");
+	if (rc < 0 && rc != -ENOENT) {
+		error_set(err, "the user \"postgres\" cannot be looked up: %s",
+		          strerror(-rc));
+		return EXIT_FAILURE;
+	}
+	if (rc < 0) {
 		error_set(err,
 		          "PostgreSQL does not run as root and there is no "
 		          "user \"postgres\"; install the package "

@@ -333,8 +333,16 @@ open_confinement(struct supervisor *s, struct error *err)
 		return rc;
 	if (name == NULL && root && !s->dev_wanted && account_can_change()) {
 		/* With --dev everything is its user's own. */
-		if (account_open(&s->worker_account, "nobody") < 0)
+		rc = account_open(&s->worker_account, "nobody");
+		if (rc == -ENOENT)
 			log_debug("there is no user nobody");
+		else if (rc < 0) {
+			error_set(err,
+			          "workers are to run as nobody, who cannot be "
+			          "looked up: %s",
+			          strerror(-rc));
+			return EXIT_FAILURE;
+		}
 	}
 	s->group_count = s->config.group_count;
 	s->groups = mem_calloc(s->group_count, sizeof(*s->groups));

@@ -347,6 +347,14 @@ class FaultTest(unittest.TestCase):
     def database_now(self):
         return self.query("SELECT clock_timestamp()::text")[0][0]
 
+    def order_taken(self, pool, order):
+        """As EvilPool's; there is work until somebody takes it."""
+        def taken():
+            self.top_up()
+            return os.path.exists(order + ".by")
+        wait_for("a worker takes the order", taken, 20)
+        return pool.order_taken(order)
+
     # ---- figures ----
 
     def figure(self, fault, name, measured, unit, limit, at_least=False):

@@ -63,7 +63,7 @@ class Deaths(faultkit.FaultTest):
         self.top_up()
         before = self.lost()
         order = pool.order("work", *steps, slot=slot)
-        slot, spawn, pid = pool.order_taken(order)
+        slot, spawn, pid = self.order_taken(pool, order)
         written = None
         if steps[0][0] != "answer" or len(steps[0]) > 1:
             wait_for("the loss is written", lambda: self.lost() > before)
@@ -244,7 +244,7 @@ class Hanging(faultkit.FaultTest):
         for n in range(repeats(2, 20)):
             order = pool.order("work", ["shutdown" if n % 2 else "close"],
                                ["deaf"])
-            slot, spawn, pid = pool.order_taken(order)
+            slot, spawn, pid = self.order_taken(pool, order)
             wait_for("it is gone",
                      lambda p=pid: not os.path.exists(f"/proc/{p}"), 8)
             gone.append(age(order + ".by"))
@@ -269,7 +269,7 @@ class Others(faultkit.FaultTest):
             for kind in kinds:
                 order = pool.order("work", ["fork", kind], ["sleep", 0.3],
                                    ["kill", 9])
-                slot, spawn, pid = pool.order_taken(order)
+                slot, spawn, pid = self.order_taken(pool, order)
                 left = wait_for("it has a grandchild",
                                 lambda: self.sleepers(pool))[0]
                 wait_for("the worker died", lambda p=pid: not os.path.exists(
