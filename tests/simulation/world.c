@@ -275,8 +275,10 @@ assert_failed(const char *what, const char *file, int line)
 	failed(text);
 }
 
-#define SIGHT_TEXT(text) text,
+#define SIGHT_TEXT(text, histories) text,
+#define SIGHT_HISTORIES(text, histories) histories,
 const char *const sight_texts[SIGHT_COUNT] = { SIGHTS(SIGHT_TEXT) };
+const uint32_t sight_histories[SIGHT_COUNT] = { SIGHTS(SIGHT_HISTORIES) };
 
 static void __attribute__((format(printf, 2, 0)))
 log_line(const char *level, const char *format, va_list ap)

@@ -39,14 +39,25 @@ enum plant {
  * run of many histories that misses one is no proof. As logged, up to the
  * first value.
  */
+/* In so many histories it happens at least once. */
+#define OFTEN 1000U
+#define RARE 5000U
 #define SIGHTS(x) \
-	x("took over from pool") x("takeover waits") x("fenced, this life") \
-	x("commit outcome found: done") x("commit outcome found: not done") \
-	x("commit refused") x("claim refused") x("start failed") \
-	x("action lost with its worker") x("action timed out") \
-	x("leases handed back") x("leases not handed back") \
-	x("stopping with completions") x("task command late")
-#define SIGHT_ONE(text) +1
+	x("took over from pool", OFTEN) \
+	x("takeover waits", OFTEN) \
+	x("fenced, this life", OFTEN) \
+	x("commit outcome found: done", OFTEN) \
+	x("commit outcome found: not done", OFTEN) \
+	x("commit refused", OFTEN) \
+	x("claim refused", OFTEN) \
+	x("start failed", OFTEN) \
+	x("action lost with its worker", OFTEN) \
+	x("action timed out", OFTEN) \
+	x("leases handed back", OFTEN) \
+	x("leases not handed back", RARE) \
+	x("stopping with completions", OFTEN) \
+	x("task command late", OFTEN)
+#define SIGHT_ONE(text, histories) +1
 enum { SIGHT_COUNT = SIGHTS(SIGHT_ONE) };
 
 struct process;
@@ -130,6 +141,7 @@ _Noreturn void violated(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 
 extern const char *const sight_texts[SIGHT_COUNT];
+extern const uint32_t sight_histories[SIGHT_COUNT];
 /* The names that --plant= takes. */
 const char *plant_name(enum plant plant);
 
