@@ -80,7 +80,7 @@ pack_ends(struct flusher *f, struct batch *b, struct params *p,
 	uint32_t count = batch_ends(b);
 	struct end_view *ends = mem_calloc(count, sizeof(*ends));
 	int64_t now = flusher_now_us(f);
-	struct buf text = { 0 };
+	struct buf text = BUF_EMPTY;
 
 	for (uint32_t i = 0; i < count; i++)
 		instance_end(batch_end(b, i)->engine, &ends[i]);

@@ -305,7 +305,6 @@ row_refused(struct commit *c, const char *sqlstate, const char *message)
 	commands_forget(c, &id);
 	batch_move_commands(c->flying, c->rest);
 	batch_clear(c->flying);
-	c->blame_sqlstate[0] = '\0'; /* sqlstate, too, may be that */
 	if (lease != NULL)
 		claim_block(f, lease, reason);
 	else

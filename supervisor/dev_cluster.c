@@ -149,17 +149,17 @@ find_user(struct dev_cluster *c, struct error *err)
 	if (c->uid != 0)
 		return 0;
 	rc = account_open(&c->account, "postgres");
-	if (rc < 0 && rc != -ENOENT) {
-		error_set(err, "the user \"postgres\" cannot be looked up: %s",
-		          strerror(-rc));
-		return EXIT_FAILURE;
-	}
-	if (rc < 0) {
+	if (rc == -ENOENT) {
 		error_set(err,
 		          "PostgreSQL does not run as root and there is no "
 		          "user \"postgres\"; install the package "
 		          "\"postgresql\" or run rappeld as another user");
 		return EXIT_CONFIG;
+	}
+	if (rc < 0) {
+		error_set(err, "the user \"postgres\" cannot be looked up: %s",
+		          strerror(-rc));
+		return EXIT_FAILURE;
 	}
 	c->uid = c->account.uid;
 	c->gid = c->account.gid;

@@ -39,7 +39,7 @@ FIGURES = os.environ.get("RAPPEL_FAULT_FIGURES")
 # Half of the defaults: what is about a lease need not wait for 10 s.
 QUICK = {"heartbeat": "1s", "lease": "5s", "db_deadline": "1s"}
 # The longest a fault may take to heal before a test gives up on it.
-PATIENCE = 60
+HEAL_S = 60
 _cluster = None
 
 
@@ -317,7 +317,7 @@ class FaultTest(unittest.TestCase):
         return self.query("SELECT coalesce(sum(count), 0)"
                           " FROM rappel.action_log")[0][0]
 
-    def progress(self, count=20, seconds=PATIENCE):
+    def progress(self, count=20, seconds=HEAL_S):
         """Waits until so many more entries were committed."""
         before = self.entries()
         def more():
@@ -330,7 +330,7 @@ class FaultTest(unittest.TestCase):
             "SELECT DISTINCT status FROM rappel.workflow_instances"
             " WHERE id = ANY (%s::uuid[])", ids)}
 
-    def wait_ended(self, ids, seconds=PATIENCE):
+    def wait_ended(self, ids, seconds=HEAL_S):
         wait_for("they end", lambda: self.statuses(ids) <= {
             "succeeded", "failed", "timed_out", "cancelled"}, seconds, 0.05)
 
@@ -451,7 +451,7 @@ class FaultTest(unittest.TestCase):
             if pool.process.poll() is None:
                 pool.release_hanging()
         wait_for("all instances end",
-                 lambda: self.load.open_count() == 0, PATIENCE, 0.05)
+                 lambda: self.load.open_count() == 0, HEAL_S, 0.05)
         found = self.findings(with_load, **more)
         for pool in running:
             found += self.stop(pool, limit)

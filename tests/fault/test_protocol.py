@@ -263,7 +263,7 @@ class Floods(ProtocolTest):
             kind: self.pool.pids(kind) for kind in self.parts})
         self.wait_ended(instance)
         wait_for("all instances end", lambda: self.load.open_count() == 0,
-                 faultkit.PATIENCE, 0.05)
+                 faultkit.HEAL_S, 0.05)
         self.assertEqual(self.findings(with_load=False)[:9], [])
         self.assertEqual(self.stop(self.pool), [])
 

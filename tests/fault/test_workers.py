@@ -322,7 +322,7 @@ class Others(faultkit.FaultTest):
         self.figure("A08", "deaths", deaths, "", 3)
         self.assertEqual(set(deaths), {3})
         wait_for("all instances end", lambda: self.load.open_count() == 0,
-                 faultkit.PATIENCE, 0.05)
+                 faultkit.HEAL_S, 0.05)
         self.assertEqual(self.findings(with_load=False)[:9], [])
         self.assertEqual(self.stop(pool), [])
 

@@ -37,9 +37,8 @@ enum plant {
 /*
  * What the flusher says when it goes a way that has to be gone at times; a
  * run of many histories that misses one is no proof. As logged, up to the
- * first value.
+ * first value, and in how many histories it happens at least once.
  */
-/* In so many histories it happens at least once. */
 #define OFTEN 1000U
 #define RARE 5000U
 #define SIGHTS(x) \

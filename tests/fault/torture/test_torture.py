@@ -210,7 +210,7 @@ class Supervisor(TortureTest):
                 pool.kill_all()
                 pool.process.wait()
             pool.start()
-            self.patience(pool)
+            self.settle(pool)
             _, name = self.plan.disarm()
             if pool.process.poll() is None:
                 # What is over must be forgotten.
@@ -229,7 +229,7 @@ class Supervisor(TortureTest):
                 self.ended_well(code, pool.log_text()[at:], DAEMON_EXITS,
                                 forever and bool(kinds & IO))
 
-    def patience(self, pool):
+    def settle(self, pool):
         """Until it runs, has ended, or has tried for a while."""
         try:
             wait_for("", lambda: pool.process.poll() is not None or
