@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "flusher/batch.h"
+#include "flusher/commit.h"
 #include "flusher/flusher.h"
 #include "flusher/lease.h"
 #include "flusher/mark.h"
@@ -242,6 +243,7 @@ journals_read(struct claim *c)
 	struct params *p = &c->params;
 	struct arrival *a;
 
+	commit_forget_consumed(c->flusher->commit);
 	c->reading = 0;
 	TAILQ_FOREACH (a, &c->arrivals, entry) {
 		if (c->reading == c->read_max || !arrival_is_read(c, a))

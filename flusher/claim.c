@@ -354,6 +354,7 @@ commands_send(struct claim *c)
 {
 	struct db_call *call = session_call(c->session, commands_reply, c);
 
+	commit_forget_consumed(c->flusher->commit);
 	params_clear(&c->params);
 	params_uuid(&c->params, &c->flusher->incarnation);
 	params_int8(&c->params, COMMANDS_MAX);

@@ -3,7 +3,8 @@
  * rappel.commands, becomes an event of the instance.
  *
  * It is journaled and its row deleted in one transaction. Until that is
- * committed the row is found again by every look, so what is on its way is
+ * committed the row is found again by every look, also by one whose answer
+ * comes behind the commit's: what is on its way, or was when the look began, is
  * left alone. One that comes too late is deleted as well; those of instances
  * that have ended are swept.
  */

@@ -51,6 +51,7 @@ struct commit {
 	struct batch *filling;
 	struct batch *flying;
 	struct batch *acting; /* committed, its effects being acted on */
+	struct batch *consumed; /* commands that a look may still find */
 	/* Of a batch that was refused: where the row must be if what flies is
 	 * committed, and what nobody has looked at yet. */
 	struct batch *suspect;
@@ -233,6 +234,7 @@ commit_done(struct commit *c, const PGresult *ended)
 	FAULT_POINT("flush.after_dependents");
 	if (batch_ends(done) > 0)
 		release_ended(c, done, ended);
+	batch_move_commands(done, c->consumed);
 	batch_clear(done);
 	claim_kick(f);
 	flusher_turn_wanted(f);
@@ -619,7 +621,14 @@ commit_consumes(const struct commit *c, int64_t command)
 	return batch_has_command(c->filling, command) ||
 	    batch_has_command(c->flying, command) ||
 	    batch_has_command(c->suspect, command) ||
-	    batch_has_command(c->rest, command);
+	    batch_has_command(c->rest, command) ||
+	    batch_has_command(c->consumed, command);
+}
+
+void
+commit_forget_consumed(struct commit *c)
+{
+	batch_clear(c->consumed);
 }
 
 bool
@@ -655,6 +664,7 @@ commit_create(struct flusher *f)
 	c->suspect = batch_create();
 	c->rest = batch_create();
 	c->scratch = batch_create();
+	c->consumed = batch_create();
 	params_init(&c->params);
 	c->retry_event = event_new(f->base, -1, 0, retry_cb, c);
 	c->held_event = event_new(f->base, -1, 0, held_cb, c);
@@ -676,6 +686,7 @@ commit_destroy(struct commit **cp)
 	batch_destroy(&c->suspect);
 	batch_destroy(&c->rest);
 	batch_destroy(&c->scratch);
+	batch_destroy(&c->consumed);
 	params_fini(&c->params);
 	event_free(c->retry_event);
 	event_free(c->held_event);

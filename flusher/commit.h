@@ -37,8 +37,13 @@ void commit_run(struct flusher *f);
 /* Nothing fills and nothing is in flight, but for ends that somebody's lock
  * holds up: a successor finds them in the journal. */
 bool commit_quiet(const struct commit *c);
-/* That command is applied, and deleted with a batch that is on its way. */
+/* That command is applied, and deleted with a batch that is on its way or was
+ * committed behind the last commit_forget_consumed(). */
 bool commit_consumes(const struct commit *c, int64_t command);
+/* Commands are about to be read, and no earlier look is under way: what is
+ * committed by now is not found any more. What is committed while the answer
+ * is on its way may be in it. */
+void commit_forget_consumed(struct commit *c);
 /* The writer's session stands. */
 bool commit_ready(const struct commit *c);
 /* Why the server refuses to commit just now, or NULL. */

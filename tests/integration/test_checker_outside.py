@@ -200,15 +200,15 @@ class Outside(unittest.TestCase):
         with open(os.path.join(self.folder, "secret"), "wb") as secret:
             worse = self.sleeper(stdout=subprocess.DEVNULL,
                                  pass_fds=(secret.fileno(),))
-        time.sleep(0)
-        self.assertEqual(processes.inherited_fds(clean.pid), [])
-        if secret_fd := [fd for fd, link in processes.descriptors(
-                worse.pid).items() if link.endswith("secret")]:
-            wanted = {0, 1, 2} - set(secret_fd)
-            self.assertEqual(len(processes.inherited_fds(
-                worse.pid, wanted)), 1)
-        else:
-            self.fail("it was not handed over")
+        # While the interpreter starts it has files of its own open.
+        wait_for("it has nothing more",
+                 lambda: processes.inherited_fds(clean.pid) == [], 5)
+        secret_fd = [fd for fd, link in processes.descriptors(
+            worse.pid).items() if link.endswith("secret")]
+        self.assertEqual(len(secret_fd), 1)
+        wait_for("it is found, and nothing else", lambda: [
+            line.endswith("secret") for line in processes.inherited_fds(
+                worse.pid, {0, 1, 2} - set(secret_fd))] == [True], 5)
 
     def test_left_behind(self):
         """I13"""

@@ -28,6 +28,7 @@ struct witness {
 	int32_t seq;
 	struct attempts finished;
 	struct attempts dispatched; /* as often as they were */
+	struct attempts beaten;     /* one for each heartbeat */
 };
 
 #define VERSIONS_MAX 16
@@ -158,6 +159,27 @@ finished_once(struct instance_row *row, const struct event *e)
 		         name_of(row), e->activation, e->attempt);
 }
 
+/* Each heartbeat is somebody's who said it. */
+static void
+beaten_as_often(struct instance_row *row, const struct event *e)
+{
+	uint32_t said = 0;
+
+	for (uint32_t i = 0; i < tables.command_count; i++) {
+		const struct command_row *c = tables.commands[i];
+
+		said += c->instance == row && c->activation == e->activation &&
+		    c->attempt == e->attempt &&
+		    strcmp(c->kind, "task_heartbeat") == 0;
+	}
+	if (attempts_add(&row->witness->beaten, e->activation, e->attempt) >
+	    said)
+		violated("instance %s: action %u attempt %u has more "
+		         "heartbeats in the journal than the %u that were "
+		         "said",
+		         name_of(row), e->activation, e->attempt, said);
+}
+
 void
 check_log(struct instance_row *row, const struct log_row *log,
           const struct uuid *incarnation)
@@ -190,6 +212,8 @@ check_log(struct instance_row *row, const struct log_row *log,
 	while ((more = journal_reader_next(reader, &e, &err)) > 0) {
 		count++;
 		finished_once(row, &e);
+		if (e.kind == EVENT_HEARTBEAT)
+			beaten_as_often(row, &e);
 		if (e.kind == EVENT_FIRED &&
 		    instance_timer(w->engine, e.activation, &due_us) &&
 		    too_early(due_us))
