@@ -18,7 +18,8 @@ from pool import wait_for
 from tier import TIER
 
 KINDS = ("writer", "claimer", "keeper")
-cluster = harness.Cluster({"track_commit_timestamp": "on",
+# Figures are measured here: on the durability that users have.
+cluster = harness.Cluster({"track_commit_timestamp": "on", "fsync": "on",
                            "max_connections": "40"})
 
 
