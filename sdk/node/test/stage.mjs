@@ -42,7 +42,7 @@ export class Stage {
     try {
       stage.db = await stage.connect();
     } catch (error) {
-      stage.process.kill(); // or it would be waited for
+      stage.process.stdin.end(); // its server goes with it
       throw error;
     }
     return stage;
