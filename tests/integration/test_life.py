@@ -34,7 +34,7 @@ def frame():
 if how.get("fork_with_socket") and os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        time.sleep(1000)
+        time.sleep(60)
     os._exit(0)
 time.sleep(how.get("hello_after", 0))
 send(1, 0, {"protocol": 1, "pid": os.getpid(), "actions": ["echo", "grow"],
