@@ -157,7 +157,10 @@ BEGIN
 	INTO v_waited, v_ended
 	FROM rappel.action_log l
 	CROSS JOIN LATERAL json_array_elements(rappel.readable(l.entries)) e (e)
-	WHERE l.instance_id = $1 AND (e.e ->> 2)::bigint = $2;
+	WHERE l.instance_id = $1 AND (e.e ->> 2)::bigint = $2
+	-- Only rows that may have such an entry are parsed: the journal is
+	-- written without spaces, [kind,time,activation,attempt,...].
+	AND position(format(',%s,', $2) IN l.entries::text) > 0;
 	-- Each attempt but the first follows an entry, and no instance has
 	-- more than a million activations.
 	IF $3 > 1 AND v_ended IS NOT TRUE THEN
