@@ -32,6 +32,11 @@ class Adopting(databasecase.DatabaseCase):
             "StartAt": "A", "States": {
                 "A": {"Type": "Task", "Resource": "hold", "Next": "B"},
                 "B": {"Type": "Task", "Resource": "hold", "End": True}}})
+        harness.register(self.conninfo, "four", {
+            "StartAt": "1", "States": {
+                str(n): {"Type": "Task", "Resource": "hold",
+                         **({"Next": str(n + 1)} if n < 4
+                            else {"End": True})} for n in range(1, 5)}})
 
     def begin(self, workflow, count):
         return [row[0] for row in self.query(
@@ -196,7 +201,7 @@ class Adopting(databasecase.DatabaseCase):
     def test_an_instance_that_kills_flushers_is_set_aside(self):
         before = Flusher(self, self.conninfo)
         before.start().hello(0, ["hold"], window=1024).wait_working()
-        poison, moves, other = self.begin("two", 3)
+        poison, moves, other = self.begin("four", 3)
         for deaths in range(1, 4):
             wait_for("all of them run",
                      lambda: self.statuses() == {"running": 3})
@@ -210,15 +215,18 @@ class Adopting(databasecase.DatabaseCase):
             " WHERE status = 'blocked'"),
             [(poison, "3 flushers died working on it")])
         # One that gets on in between is not the one that kills.
-        for _ in range(3):
+        for entries in range(1, 4):
             self.die(before)
             self.mark(before, moves)
             before = self.successor(before, [])
-            before.wait_held(1)
-            before.release()
-            wait_for("entries", lambda: self.query(
-                "SELECT count(*) > 1 FROM rappel.action_log"
-                " WHERE instance_id = %s", moves))
+            held, _ = wait_for("it runs", lambda f=before: [
+                one for one in f.held
+                if one[2][1] == uuid.UUID(moves).bytes])
+            before.complete(*held[0])
+            wait_for("an entry", lambda count=entries: self.query(
+                "SELECT count(*) FROM rappel.history"
+                " WHERE instance_id = %s", moves) == [(count,)])
+        before.release()
         wait_for("the others end", lambda: self.statuses() == {
             "blocked": 1, "succeeded": 2})
         self.assertIsNotNone(other)
