@@ -237,6 +237,26 @@ batch_wire_bytes(const struct batch *b)
 	return bytes;
 }
 
+/* What a command brought is in its instance's row: it stays with that. */
+static void
+commands_split(struct batch *b, struct batch *to)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < b->command_count; i++) {
+		bool stays = false;
+
+		for (uint32_t n = 0; n < b->row_count && !stays; n++)
+			stays = uuid_equal(&b->rows[n]->lease->id,
+			                   &b->commands[i].instance);
+		if (stays)
+			b->commands[kept++] = b->commands[i];
+		else
+			commands_push(to, &b->commands[i]);
+	}
+	b->command_count = kept;
+}
+
 void
 batch_split(struct batch *b, struct batch *to)
 {
@@ -244,11 +264,11 @@ batch_split(struct batch *b, struct batch *to)
 	uint32_t kept = 0;
 
 	ASSERT(batch_empty(to) && batch_instances(b) > 1);
-	batch_move_commands(b, to);
 	if (b->row_count == 0) {
 		for (uint32_t i = b->end_count / 2; i < b->end_count; i++)
 			ends_push(to, b->ends[i]);
 		b->end_count /= 2;
+		batch_move_commands(b, to); /* they came too late */
 		return;
 	}
 	for (uint32_t i = half; i < b->row_count; i++) {
@@ -272,6 +292,7 @@ batch_split(struct batch *b, struct batch *to)
 			b->ends[kept++] = b->ends[i];
 	}
 	b->end_count = kept;
+	commands_split(b, to);
 }
 
 void

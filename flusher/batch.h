@@ -53,8 +53,8 @@ void batch_seal(struct batch *b);
 /* Instances that the batch writes something of. */
 uint32_t batch_instances(const struct batch *b);
 /* Moves half of the instances, rows and ends, into to, which is empty: for
- * finding what the server refuses. Commands go along, since what they brought
- * may be in either: they are to be consumed last. There must be two. */
+ * finding what the server refuses. A command stays with its instance's row:
+ * both are one commit. There must be two instances. */
 void batch_split(struct batch *b, struct batch *to);
 /* Moves everything behind what to has. */
 void batch_merge(struct batch *b, struct batch *to);

@@ -99,14 +99,12 @@ shrink(struct commit *c)
 	batch_merge(c->scratch, c->rest);
 }
 
-/* Half of what flies is sent: the row is there, or in the other half.
- * Commands are consumed last, when everything they brought is written. */
+/* Half of what flies is sent: the row is there, or in the other half. */
 static void
 bisect(struct commit *c)
 {
 	batch_merge(c->suspect, c->rest);
 	batch_split(c->flying, c->suspect);
-	batch_move_commands(c->suspect, c->rest);
 }
 
 static void
