@@ -173,17 +173,23 @@ claim_reply(void *arg, const struct db_reply *reply)
 			c->narrow *= 2;
 		got = (uint32_t)PQntuples(r);
 		for (int i = 0; i < (int)got; i++) {
+			struct errand *errand;
 			struct uuid id;
 
 			memcpy(id.bytes, PQgetvalue(r, i, 0), 16);
 			if (c->source == FROM_QUEUE)
 				queue_cursor_took(&c->cursor,
 				                  db_int32(r, i, 2), &id);
+			errand = errand_pending(&c->errands, &id);
 			/* What went meanwhile is given back already. */
 			if (c->source == FROM_OWNED &&
-			    (lease_find(f->leases, &id) != NULL ||
-			     errand_pending(&c->errands, &id)))
+			    (errand != NULL ||
+			     lease_find(f->leases, &id) != NULL))
 				continue;
+			/* It was there to be claimed: a give-back whose answer
+			 * was lost is done, and must not be done again. */
+			if (errand != NULL)
+				errand_free(&c->errands, errand);
 			arrival_take(c, r, i);
 		}
 		f->counters.claims++;

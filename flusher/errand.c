@@ -45,13 +45,13 @@ errand_due(const struct errands *list, uint64_t now_us)
 	return NULL;
 }
 
-bool
+struct errand *
 errand_pending(const struct errands *list, const struct uuid *id)
 {
-	const struct errand *e;
+	struct errand *e;
 
 	TAILQ_FOREACH (e, list, entry)
 		if (e->status != NULL && uuid_equal(&e->ids[0], id))
-			return true;
-	return false;
+			return e;
+	return NULL;
 }

@@ -29,7 +29,8 @@ void errand_add(struct errands *list, const struct uuid *ids, uint32_t count,
 void errand_free(struct errands *list, struct errand *e);
 /* The first that may be tried now, or NULL. */
 struct errand *errand_due(const struct errands *list, uint64_t now_us);
-/* Whether one is to change the status of that instance. */
-bool errand_pending(const struct errands *list, const struct uuid *id);
+/* The one that is to change the status of that instance, or NULL. */
+struct errand *errand_pending(const struct errands *list,
+                              const struct uuid *id);
 
 #endif
