@@ -108,10 +108,12 @@ look_reply(void *arg, const struct db_reply *reply)
 			o->beat = db_int64(r, i, 1);
 			o->since_us = now;
 		}
-		/* One that was held up may be back by now. */
+		/* One that was held up may be back by now. What is seen is as
+		 * old as the look, however long the answer took. */
 		o->before_us = db_bool(r, i, 2);
 		o->dead = o->before_us ||
-		    now - o->since_us >= k->flusher->config.lease_us;
+		    (k->look_us > o->since_us &&
+		     k->look_us - o->since_us >= k->flusher->config.lease_us);
 	}
 	others_forget(k, false);
 	predecessors_gone(k);
