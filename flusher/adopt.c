@@ -327,8 +327,10 @@ adopt_ready(struct flusher *f, struct lease *lease, uint32_t activation,
 		return false;
 	if (o->flight != NULL) {
 		/* It stays, so that its completion finds the flight. */
+		if (!dispatch_take_on(f, o->flight, lease, activation,
+		                      attempt))
+			return false;
 		f->counters.adopted++;
-		dispatch_take_on(f, o->flight, lease, activation, attempt);
 		return true;
 	}
 	if (orphan_given_back(o)) {

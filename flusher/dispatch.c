@@ -320,15 +320,16 @@ dispatch_ready(struct flusher *f, struct lease *lease, uint32_t activation,
 
 /* ---- an earlier flusher's flights ---- */
 
-void
+bool
 dispatch_take_on(struct flusher *f, struct flight *flight,
                  struct lease *lease, uint32_t activation, uint32_t attempt)
 {
 	struct action_view view;
 
 	ASSERT(flight->adopted && flight->lease == NULL);
-	if (!instance_action(lease->engine, activation, &view))
-		return;
+	if (flight->unwanted ||
+	    !instance_action(lease->engine, activation, &view))
+		return false;
 	flight->lease = lease;
 	LIST_INSERT_HEAD(&lease->flights, flight, lease_entry);
 	flight->activation = activation;
@@ -339,6 +340,7 @@ dispatch_take_on(struct flusher *f, struct flight *flight,
 	flight->heartbeat_us = view.heartbeat_us;
 	flight->beat_us = clock_mono_us(); /* it may have said so to another */
 	watch_deadlines(f->dispatch);
+	return true;
 }
 
 uint16_t

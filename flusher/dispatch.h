@@ -52,8 +52,9 @@ void dispatch_forget(struct flusher *f, struct lease *lease);
 
 /* In whose hands it is. */
 uint16_t dispatch_slot_of(const struct flight *flight);
-/* An adopted flight (adopt.h) is that attempt's. */
-void dispatch_take_on(struct flusher *f, struct flight *flight,
+/* An adopted flight (adopt.h) is that attempt's. False when it was cancelled
+ * already: its answer counts for nothing. */
+bool dispatch_take_on(struct flusher *f, struct flight *flight,
                       struct lease *lease, uint32_t activation,
                       uint32_t attempt);
 /* Flights that were adopted and that nobody asked for are abandoned. */
