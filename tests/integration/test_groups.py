@@ -327,7 +327,7 @@ class Troubles(GroupCase):
             self.assertLess(
                 abs(found["trouble"]["since_us"] / 1e6 - time.time()), 30)
             self.assertEqual(self.told(name), 1, self.log())
-        self.assertEqual(self.status()["phase"], "running")
+        self.wait_phase("running")
         self.assertIsNone(self.status()["degraded"])
         self.assertIsNone(self.group("good")["trouble"])
         self.assertNotIn("pool is degraded", self.log())
@@ -605,6 +605,7 @@ class Changing(GroupCase):
         wait_for("all have failed", lambda: sum(
             g["trouble"] is not None for g in self.status()["groups"]) == 32,
             20)
+        self.wait_phase("running")
         status = self.status()
         self.assertEqual(len(status["groups"]), 33)
         self.assertEqual(status["phase"], "running")

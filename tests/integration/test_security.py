@@ -399,8 +399,8 @@ while s.recv(65536):
                             (frame[0] == GONE and frame[1:3] == [0, 1]),
                             (name, frame))
             self.assertNotIn("stolen", str(frame))
+        self.wait_phase("running")
         found = self.status()
-        self.assertEqual(found["phase"], "running", name)
         self.assertEqual(found["flusher"], {"fine": True}, name)
         self.assertEqual(self.process_of("worker", 1)["restarts"], 0, name)
         self.assertEqual(len(re.findall(
