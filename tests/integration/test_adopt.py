@@ -32,11 +32,6 @@ class Adopting(databasecase.DatabaseCase):
             "StartAt": "A", "States": {
                 "A": {"Type": "Task", "Resource": "hold", "Next": "B"},
                 "B": {"Type": "Task", "Resource": "hold", "End": True}}})
-        harness.register(self.conninfo, "four", {
-            "StartAt": "1", "States": {
-                str(n): {"Type": "Task", "Resource": "hold",
-                         **({"Next": str(n + 1)} if n < 4
-                            else {"End": True})} for n in range(1, 5)}})
 
     def begin(self, workflow, count):
         return [row[0] for row in self.query(
@@ -199,6 +194,11 @@ class Adopting(databasecase.DatabaseCase):
             file.write(uuid.UUID(instance).bytes + b"\1\0\0\0")
 
     def test_an_instance_that_kills_flushers_is_set_aside(self):
+        harness.register(self.conninfo, "four", {
+            "StartAt": "1", "States": {
+                str(n): {"Type": "Task", "Resource": "hold",
+                         **({"Next": str(n + 1)} if n < 4
+                            else {"End": True})} for n in range(1, 5)}})
         before = Flusher(self, self.conninfo)
         before.start().hello(0, ["hold"], window=1024).wait_working()
         poison, moves, other = self.begin("four", 3)

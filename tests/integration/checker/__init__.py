@@ -22,12 +22,13 @@ track_commit_timestamp = on, since "before" is decided by commits.
 import time
 
 from checker import noise, processes, replay, samples
-from checker.database import (audited, clean, counters, counts, fence,
-                              install_audit, journal, outputs, stopped,
-                              successes)
+from checker.database import (audited, clean, counters, counts,
+                              disconnected, fence, handed_back,
+                              install_audit, journal, outputs, successes)
 from checker.record import (Line, answers, commits, leased, read_record,
                             record, rerun, runs, sent_is_written)
 from checker.samples import Sampler
+from patience import patience
 
 __all__ = [
     "Case", "Line", "Sampler", "answers", "audited", "check",
@@ -81,6 +82,12 @@ def settle(findings, seconds):
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.1)
+
+
+def stopped(connection):
+    """I16, after the last pool of a database has stopped as asked."""
+    return handed_back(connection) + settle(
+        lambda: disconnected(connection), patience(2))
 
 
 def check(case, quiet_seconds=15.0):

@@ -7,10 +7,6 @@ I03, I05  the journal's rows        I07  counts
 I09, I10  leases and the fence      I16  a database left clean
 """
 
-import time
-
-from patience import patience
-
 # What happened, in the order of commits for each instance: triggers write it
 # down. lease_audit: an owner or a status changed. journal_audit: a row came,
 # and whose session wrote it. pool_audit: a pool came or was deleted.
@@ -230,8 +226,6 @@ STOPPED = (
      " WHERE owner IS NOT NULL OR status = 'running'"),
 )
 
-# The server may need a moment to see that a client has gone.
-DISCONNECTED_S = 2
 DISCONNECTED = (
     ("a session of rappel",
      "SELECT pid, application_name, state FROM pg_stat_activity"
@@ -332,14 +326,14 @@ def counters(connection, flusher):
             if flusher[name] != wanted]
 
 
-def stopped(connection):
+def handed_back(connection):
     """I16, after the last pool has stopped as asked."""
-    found = _find(connection, STOPPED)
-    deadline = time.monotonic() + patience(DISCONNECTED_S)
-    while (left := _find(connection, DISCONNECTED)) and \
-            time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found + left
+    return _find(connection, STOPPED)
+
+
+def disconnected(connection):
+    """I16, the same: the server may need a moment to see it."""
+    return _find(connection, DISCONNECTED)
 
 
 def outputs(connection, expected_of):
